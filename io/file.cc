@@ -1,0 +1,219 @@
+#include "fixpool/io/file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::io {
+namespace {
+
+// Where the kernel does not say (before 6.1): the page size suits every common device.
+constexpr uint32_t kUnknownAlignment = 4096;
+
+// glibc before 2.37 has no names for these (Linux 6.1, linux/stat.h).
+constexpr unsigned kStatxDioAlign = 0x00002000U;  // STATX_DIOALIGN
+struct StatxWithDioAlign {
+  uint32_t unused[38];  // 152 bytes: everything before stx_dio_mem_align
+  uint32_t dio_mem_align;
+  uint32_t dio_offset_align;
+  uint32_t reserved[24];
+};
+static_assert(sizeof(StatxWithDioAlign) == 256, "the kernel's struct statx");
+
+int OpenFlags(const File::OpenOptions& options, bool direct) {
+  int flags = O_CLOEXEC | O_NOCTTY | (options.read_only ? O_RDONLY : O_RDWR);
+  if (options.create) flags |= O_CREAT;
+  if (direct) flags |= O_DIRECT;
+  return flags;
+}
+
+int OpenRetrying(const std::string& path, int flags, mode_t mode) {
+  int descriptor;
+  do {
+    descriptor = open(path.c_str(), flags, mode);
+  } while (descriptor < 0 && errno == EINTR);
+  return descriptor;
+}
+
+// A new name is on disk once its directory is.
+absl::Status SyncDirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string directory =
+      slash == std::string::npos ? "." : (slash == 0 ? "/" : path.substr(0, slash));
+  const int descriptor = OpenRetrying(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (descriptor < 0) return ErrnoStatus(errno, absl::StrCat("open of directory ", directory));
+  const int error = fsync(descriptor) == 0 ? 0 : errno;
+  close(descriptor);
+  if (error != 0) return ErrnoStatus(error, absl::StrCat("fsync of directory ", directory));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<File>> File::Open(const std::string& path, OpenOptions options) {
+  if (path.empty()) return absl::InvalidArgumentError("File::Open: the path is empty");
+  if (options.create && options.read_only) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("File::Open of ", path, ": create and read_only exclude each other"));
+  }
+  struct stat before;
+  // A FIFO would block in open, so look first; what it is after the open counts.
+  const bool exists = stat(path.c_str(), &before) == 0;
+  if (exists && !S_ISREG(before.st_mode) && !S_ISBLK(before.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "File::Open of ", path, ": neither a regular file nor a block device",
+        S_ISDIR(before.st_mode) ? " but a directory" : ""));
+  }
+  bool direct = options.direct != DirectIo::kNever;
+  int descriptor = OpenRetrying(path, OpenFlags(options, direct), options.mode);
+  if (descriptor < 0 && errno == EINVAL && direct) {
+    if (options.direct == DirectIo::kRequire) {
+      return ErrnoStatus(EOPNOTSUPP,
+                         absl::StrCat("open of ", path, " with O_DIRECT: this file system has no "
+                                      "direct I/O; use another one or DirectIo::kPrefer"));
+    }
+    direct = false;
+    descriptor = OpenRetrying(path, OpenFlags(options, direct), options.mode);
+  }
+  if (descriptor < 0) {
+    return ErrnoStatus(errno, absl::StrCat("open of ", path, options.read_only ? " for reading"
+                                                                               : " for writing"));
+  }
+  std::shared_ptr<File> file(new File());
+  file->descriptor_ = descriptor;
+  file->path_ = path;
+  file->direct_ = direct;
+  file->read_only_ = options.read_only;
+  if (absl::Status status = file->LearnKind(); !status.ok()) return status;
+  if (!options.read_only && options.locking == Locking::kExclusiveWriter) {
+    if (absl::Status status = file->Lock(); !status.ok()) return status;
+  }
+  if (options.create && !exists) {
+    if (absl::Status status = SyncDirectoryOf(path); !status.ok()) return status;
+  }
+  return file;
+}
+
+absl::StatusOr<std::shared_ptr<File>> File::Adopt(int descriptor, const std::string& name) {
+  std::shared_ptr<File> file(new File());
+  file->descriptor_ = descriptor;
+  file->path_ = name;
+  struct stat status;
+  if (fstat(descriptor, &status) != 0) {
+    file->descriptor_ = -1;
+    return ErrnoStatus(errno, absl::StrCat("fstat of ", name));
+  }
+  const int flags = fcntl(descriptor, F_GETFL);
+  if (flags < 0) return ErrnoStatus(errno, absl::StrCat("fcntl of ", name));
+  file->read_only_ = (flags & O_ACCMODE) == O_RDONLY;
+  file->direct_ = (flags & O_DIRECT) != 0 && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
+  if (file->direct_) file->alignment_ = {kUnknownAlignment, kUnknownAlignment};
+  file->block_device_ = S_ISBLK(status.st_mode);
+  file->device_ = file->block_device_ ? status.st_rdev : status.st_dev;
+  file->inode_ = file->block_device_ ? 0 : status.st_ino;
+  file->positional_ = S_ISREG(status.st_mode) || S_ISBLK(status.st_mode);
+  return file;
+}
+
+File::~File() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+absl::Status File::LearnKind() {
+  struct stat status;
+  if (fstat(descriptor_, &status) != 0) return ErrnoStatus(errno, absl::StrCat("fstat of ", path_));
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "File::Open of ", path_, ": neither a regular file nor a block device"));
+  }
+  block_device_ = S_ISBLK(status.st_mode);
+  device_ = block_device_ ? status.st_rdev : status.st_dev;
+  inode_ = block_device_ ? 0 : status.st_ino;
+  if (!direct_) return absl::OkStatus();
+  alignment_ = {kUnknownAlignment, kUnknownAlignment};
+  StatxWithDioAlign answer{};
+  if (syscall(SYS_statx, descriptor_, "", AT_EMPTY_PATH, kStatxDioAlign, &answer) == 0 &&
+      (answer.unused[0] & kStatxDioAlign) != 0 && answer.dio_offset_align != 0) {
+    alignment_ = {answer.dio_mem_align, answer.dio_offset_align};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status File::Lock() {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (fcntl(descriptor_, F_OFD_SETLK, &whole) == 0) return absl::OkStatus();
+  const int error = errno;
+  if (error == EAGAIN || error == EACCES) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "File::Open of ", path_, ": it is open for writing already, here or in another process; "
+        "close it there, open it read-only, or say Locking::kCaller if you lock by other means"));
+  }
+  return ErrnoStatus(error, absl::StrCat("locking ", path_));
+}
+
+absl::StatusOr<uint64_t> File::SizeBytes() const {
+  if (block_device_) {
+    uint64_t size_bytes = 0;
+    if (ioctl(descriptor_, BLKGETSIZE64, &size_bytes) == 0) return size_bytes;
+    return ErrnoStatus(errno, absl::StrCat("size of block device ", path_));
+  }
+  struct stat status;
+  if (fstat(descriptor_, &status) != 0) return ErrnoStatus(errno, absl::StrCat("fstat of ", path_));
+  return static_cast<uint64_t>(status.st_size);
+}
+
+absl::Status File::Preallocate(uint64_t offset_bytes, uint64_t length_bytes) {
+  if (length_bytes == 0 || length_bytes > INT64_MAX || offset_bytes > INT64_MAX - length_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("Preallocate of ", length_bytes, " bytes at ",
+                                                   offset_bytes, " in ", path_,
+                                                   ": not a range that a file can have"));
+  }
+  if (block_device_) {
+    absl::StatusOr<uint64_t> size_bytes = SizeBytes();
+    if (!size_bytes.ok()) return size_bytes.status();
+    if (offset_bytes + length_bytes <= *size_bytes) return absl::OkStatus();
+    return absl::OutOfRangeError(absl::StrCat("Preallocate of ", length_bytes, " bytes at ",
+                                              offset_bytes, ": block device ", path_, " has ",
+                                              *size_bytes, " bytes"));
+  }
+  int result;
+  do {
+    result = fallocate(descriptor_, 0, static_cast<off_t>(offset_bytes),
+                       static_cast<off_t>(length_bytes));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("fallocate of ", length_bytes, " bytes at offset ",
+                                         offset_bytes, " of ", path_));
+}
+
+absl::Status File::Truncate(uint64_t size_bytes) {
+  if (size_bytes > INT64_MAX) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("Truncate of ", path_, " to ", size_bytes, " bytes: larger than a file can be"));
+  }
+  int result;
+  do {
+    result = ftruncate(descriptor_, static_cast<off_t>(size_bytes));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("ftruncate of ", path_, " to ", size_bytes, " bytes"));
+}
+
+absl::Status File::Sync() {
+  // EINTR included: after any failure it is unknown what reached the disk.
+  if (fdatasync(descriptor_) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("fdatasync of ", path_));
+}
+
+}  // namespace fixpool::io

@@ -1,0 +1,114 @@
+#ifndef FIXPOOL_IO_FILE_H_
+#define FIXPOOL_IO_FILE_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace fixpool::io {
+
+// An open regular file or block device.
+//
+//   auto file = File::Open("data.db", {.create = true});
+//   (*file)->Preallocate(0, 1 << 30);
+//   auto handle = engine->AddFile(*file);
+//
+// Shape: offsets and sizes in bytes. With direct I/O every offset and length must be a
+// multiple of alignment().offset_bytes and every address one of alignment().memory_bytes,
+// as the kernel states them (statx STATX_DIOALIGN, Linux 6.1; 4096 where it does not say).
+// Ownership: shared; an engine keeps a reference for as long as it may do I/O on the file,
+// so the descriptor is not closed under a transfer. The descriptor closes with the last
+// reference, and the lock goes with it.
+// Identity: device and inode, not the path. A second open for writing of the same file,
+// here or in another process, is refused (open file description lock, fcntl(2) F_OFD_SETLK)
+// unless the caller says that it locks by itself.
+// Threads: thread-safe. The methods that do I/O block; transfers go through an IoEngine.
+class File {
+ public:
+  enum class DirectIo {
+    kRequire,  // O_DIRECT or Unimplemented
+    kPrefer,   // O_DIRECT where the file system has it, else buffered; see direct()
+    kNever,    // the kernel's page cache
+  };
+  enum class Locking {
+    kExclusiveWriter,  // refuse a second writer
+    kCaller,           // the caller guarantees it by other means
+  };
+  struct OpenOptions {
+    // Makes the file if it does not exist, and syncs its directory.
+    bool create = false;
+    bool read_only = false;
+    DirectIo direct = DirectIo::kPrefer;
+    Locking locking = Locking::kExclusiveWriter;
+    mode_t mode = 0644;  // of a file made, before the umask
+  };
+  struct Alignment {
+    uint32_t memory_bytes = 1;  // of addresses
+    uint32_t offset_bytes = 1;  // of offsets and lengths
+  };
+
+  // NotFound, PermissionDenied, ...: the errno's code, with the path and what was tried.
+  // FailedPrecondition: somebody else has it open for writing. InvalidArgument: empty
+  // path, a directory, a pipe or socket, or create together with read_only.
+  // Unimplemented: DirectIo::kRequire on a file system without it.
+  static absl::StatusOr<std::shared_ptr<File>> Open(const std::string& path, OpenOptions options);
+  static absl::StatusOr<std::shared_ptr<File>> Open(const std::string& path) {
+    return Open(path, OpenOptions());
+  }
+
+  // Takes over `descriptor` (closes it, also on error), whatever it refers to: memfd,
+  // pipe, an inherited descriptor. No lock is taken. For those who know what they have;
+  // the tests use it to put slow I/O in flight.
+  static absl::StatusOr<std::shared_ptr<File>> Adopt(int descriptor, const std::string& name);
+
+  ~File();
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  int descriptor() const { return descriptor_; }
+  const std::string& path() const { return path_; }
+  bool direct() const { return direct_; }
+  bool read_only() const { return read_only_; }
+  bool block_device() const { return block_device_; }
+  // Whether it has offsets at all: true but for an adopted pipe, socket and the like.
+  bool positional() const { return positional_; }
+  Alignment alignment() const { return alignment_; }
+  uint64_t device() const { return device_; }
+  uint64_t inode() const { return inode_; }
+
+  // Bytes; of a block device, its capacity.
+  absl::StatusOr<uint64_t> SizeBytes() const;
+  // Reserves disk space so that later writes neither extend the file nor run out of it.
+  // The size grows to cover the range. ResourceExhausted: no space. Unimplemented: the
+  // file system cannot. A no-op inside a block device, OutOfRange past its end.
+  absl::Status Preallocate(uint64_t offset_bytes, uint64_t length_bytes);
+  absl::Status Truncate(uint64_t size_bytes);
+  // fdatasync(2). Once it has failed, a later OK proves nothing: see docs/.
+  absl::Status Sync();
+
+ private:
+  File() = default;
+  absl::Status LearnKind();
+  absl::Status Lock();
+
+  int descriptor_ = -1;
+  std::string path_;
+  bool direct_ = false;
+  bool read_only_ = false;
+  bool block_device_ = false;
+  bool positional_ = true;
+  Alignment alignment_;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
+};
+
+}  // namespace fixpool::io
+
+#endif  // FIXPOOL_IO_FILE_H_

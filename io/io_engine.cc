@@ -1,0 +1,40 @@
+#include "fixpool/io/io_engine.h"
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::io {
+
+absl::string_view EngineLevelName(EngineLevel level) {
+  switch (level) {
+    case EngineLevel::kUringFixed:
+      return "uring_fixed";
+    case EngineLevel::kUringPlain:
+      return "uring_plain";
+    case EngineLevel::kThreads:
+      return "threads";
+  }
+  return "invalid";
+}
+
+std::string EngineReport::ToString() const {
+  absl::string_view how;
+  switch (level) {
+    case EngineLevel::kUringFixed:
+      how = "io_uring with fixed buffers";
+      break;
+    case EngineLevel::kUringPlain:
+      how = "io_uring without fixed buffers";
+      break;
+    case EngineLevel::kThreads:
+      how = "pread and pwrite on a pool of threads";
+      break;
+  }
+  std::string text = absl::StrCat("io: ", how, ", depth ", depth);
+  if (downgrade_errno != 0 || !downgrade_reason.empty()) {
+    absl::StrAppend(&text, " (no better: ", downgrade_reason, ")");
+  }
+  return text;
+}
+
+}  // namespace fixpool::io

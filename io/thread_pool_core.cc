@@ -1,0 +1,250 @@
+#include "fixpool/io/thread_pool_core.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::io {
+namespace {
+
+// One system call for what is left of the operation: bytes, or minus errno.
+int Transfer(const Operation& operation, const File& file) {
+  void* const data = operation.remaining_data();
+  const size_t length = operation.remaining_bytes();
+  const off_t offset = static_cast<off_t>(operation.remaining_offset());
+  const int descriptor = file.descriptor();
+  ssize_t result = 0;
+  switch (operation.request.operation) {
+    case IoOperation::kRead:
+      result = file.positional() ? pread(descriptor, data, length, offset)
+                                 : read(descriptor, data, length);
+      break;
+    case IoOperation::kWrite:
+      result = file.positional() ? pwrite(descriptor, data, length, offset)
+                                 : write(descriptor, data, length);
+      break;
+    case IoOperation::kSync:
+      result = fdatasync(descriptor);
+      break;
+  }
+  return result < 0 ? -errno : static_cast<int>(result);
+}
+
+}  // namespace
+
+ThreadPoolCore::ThreadPoolCore(FixedBufferRegistry* registry, const EngineOptions& options,
+                               EngineReport origin)
+    : registry_(registry),
+      environment_(registry->environment()),
+      options_(options),
+      origin_(std::move(origin)),
+      operations_(options.depth),
+      files_(options.max_files) {}
+
+absl::StatusOr<FileHandle> ThreadPoolCore::AddFile(std::shared_ptr<File> file) {
+  if (file == nullptr) return absl::InvalidArgumentError("AddFile: the file is null");
+  if (file->positional()) {
+    const size_t probe_bytes = std::max<size_t>(4096, file->alignment().offset_bytes);
+    const std::unique_ptr<void, void (*)(void*)> page(
+        std::aligned_alloc(probe_bytes, probe_bytes), std::free);
+    if (page == nullptr) return ErrnoStatus(ENOMEM, "memory for the probe");
+    if (pread(file->descriptor(), page.get(), probe_bytes, 0) < 0) {
+      return ErrnoStatus(errno, absl::StrCat("probe: pread of ", file->path()));
+    }
+  }
+  MutexLock lock(mutex_);
+  return files_.Add(std::move(file), /*fixed=*/false);
+}
+
+absl::Status ThreadPoolCore::RemoveFile(FileHandle file, Deadline deadline) {
+  {
+    MutexLock lock(mutex_);
+    FileTable::Entry* entry = files_.Find(file);
+    if (entry == nullptr) return UnknownFileStatus(file);
+    entry->closing = true;
+  }
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      FileTable::Entry& entry = files_.at(file.slot());
+      if (entry.in_flight == 0) {
+        files_.Remove(file);
+        return absl::OkStatus();
+      }
+      if (environment_->Expired(deadline)) {
+        entry.closing = false;
+        return RemoveFileTimedOut(entry);
+      }
+    }
+    MakeProgress(deadline);
+  }
+}
+
+absl::StatusOr<EngineLevel> ThreadPoolCore::LevelOf(FileHandle file) const {
+  MutexLock lock(mutex_);
+  if (files_.Find(file) == nullptr) return UnknownFileStatus(file);
+  return EngineLevel::kThreads;
+}
+
+SubmitResult ThreadPoolCore::Submit(absl::Span<const IoRequest> requests) {
+  SubmitResult result;
+  bool wake = false;
+  {
+    MutexLock lock(mutex_);
+    for (const IoRequest& request : requests) {
+      const uint32_t index = operations_.Take();
+      if (index == OperationPool::kNone) break;
+      Operation& operation = operations_[index];
+      result.status = Admit(*registry_, files_, origin_.level, request, operation);
+      if (!result.status.ok()) {
+        operations_.Return(index);
+        break;
+      }
+      Count(operation, counters_);
+      to_do_.PushBack(operations_, index);
+      ++unfinished_;
+      ++result.accepted;
+    }
+    counters_.peak_in_flight = std::max<uint64_t>(counters_.peak_in_flight, operations_.taken());
+    if (result.accepted > 0) {
+      work_epoch_.fetch_add(1, std::memory_order_release);
+      wake = idle_workers_ > 0;
+    }
+  }
+  if (wake) environment_->Wake(work_epoch_);
+  return result;
+}
+
+void ThreadPoolCore::RunWorker() {
+  while (true) {
+    uint32_t index = OperationPool::kNone;
+    uint32_t seen = 0;
+    const File* file = nullptr;
+    Operation* operation = nullptr;
+    {
+      MutexLock lock(mutex_);
+      if (abandoned_) return;
+      if (!to_do_.empty()) {
+        index = to_do_.PopFront(operations_);
+        operation = &operations_[index];
+        file = files_.at(operation->request.file.slot()).file.get();
+      } else if (stop_) {
+        return;
+      } else {
+        seen = work_epoch_.load(std::memory_order_relaxed);
+        ++idle_workers_;
+      }
+    }
+    if (operation == nullptr) {
+      environment_->Wait(work_epoch_, seen, Deadline::Infinite());
+      MutexLock lock(mutex_);
+      --idle_workers_;
+      continue;
+    }
+    // The operation is this thread's until it is booked; the file stays while it is in flight.
+    Book(index, Transfer(*operation, *file));
+  }
+}
+
+void ThreadPoolCore::Book(uint32_t index, int result) {
+  bool wake = false;
+  {
+    MutexLock lock(mutex_);
+    if (abandoned_) return;  // the registry may be gone; the lease is never given back
+    ++counters_.kernel_enters;
+    Operation& operation = operations_[index];
+    const File& file = *files_.at(operation.request.file.slot()).file;
+    if (Advance(operation, file, result, counters_) == Progress::kAgain) {
+      to_do_.PushBack(operations_, index);  // this thread, or another, takes it up at once
+      return;
+    }
+    Conclude(operation, files_);
+    ready_.PushBack(operations_, index);
+    --unfinished_;
+    done_epoch_.fetch_add(1, std::memory_order_release);
+    wake = sleepers_ > 0;
+  }
+  if (wake) environment_->Wake(done_epoch_);
+}
+
+void ThreadPoolCore::SleepForCompletion(uint32_t seen, Deadline deadline) {
+  environment_->Wait(done_epoch_, seen, deadline);
+  MutexLock lock(mutex_);
+  --sleepers_;
+}
+
+size_t ThreadPoolCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
+  while (true) {
+    uint32_t seen = 0;
+    {
+      MutexLock lock(mutex_);
+      size_t count = 0;
+      while (count < completions.size() && !ready_.empty()) {
+        const uint32_t index = ready_.PopFront(operations_);
+        FillCompletion(operations_[index], completions[count++]);
+        operations_.Return(index);
+      }
+      if (count > 0 || completions.empty() || operations_.taken() == 0) return count;
+      if (environment_->Expired(deadline)) return 0;
+      seen = done_epoch_.load(std::memory_order_relaxed);
+      ++sleepers_;
+    }
+    SleepForCompletion(seen, deadline);
+    MutexLock lock(mutex_);
+    // Something was completed, and another thread has it.
+    if (ready_.empty() && done_epoch_.load(std::memory_order_relaxed) != seen) return 0;
+  }
+}
+
+void ThreadPoolCore::MakeProgress(Deadline deadline) {
+  uint32_t seen = 0;
+  {
+    MutexLock lock(mutex_);
+    if (unfinished_ == 0 || environment_->Expired(deadline)) return;
+    seen = done_epoch_.load(std::memory_order_relaxed);
+    ++sleepers_;
+  }
+  SleepForCompletion(seen, deadline);
+}
+
+bool ThreadPoolCore::Drain(Deadline deadline) {
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      if (unfinished_ == 0) return true;
+    }
+    if (environment_->Expired(deadline)) return false;
+    MakeProgress(deadline);
+  }
+}
+
+void ThreadPoolCore::Stop(bool abandon) {
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+    abandoned_ = abandon;
+    work_epoch_.fetch_add(1, std::memory_order_release);
+  }
+  environment_->Wake(work_epoch_);
+}
+
+uint32_t ThreadPoolCore::in_flight() const {
+  MutexLock lock(mutex_);
+  return operations_.taken();
+}
+
+EngineReport ThreadPoolCore::Report() const {
+  EngineReport report = origin_;
+  report.depth = options_.depth;
+  MutexLock lock(mutex_);
+  report.counters = counters_;
+  return report;
+}
+
+}  // namespace fixpool::io

@@ -1,0 +1,385 @@
+#include "fixpool/io/uring_core.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+#include "fixpool/io/error.h"
+#include "fixpool/io/sanitizer.h"
+#include "fixpool/io/uring_probe.h"
+
+namespace fixpool::io {
+namespace {
+
+// user_data of a request that is no operation: its completion needs no booking.
+constexpr uint64_t kNoOperation = ~uint64_t{0};
+
+// How long a thread sleeps before it offers the kernel again what it had no memory for.
+constexpr absl::Duration kRetryPause = absl::Milliseconds(1);
+
+void FillSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
+  const IoRequest& request = operation.request;
+  const int slot = operation.lease.held() ? operation.lease.slot() : 0;
+  void* const data = operation.remaining_data();
+  const uint32_t length = operation.remaining_bytes();
+  const uint64_t offset = operation.remaining_offset();
+  switch (request.operation) {
+    case IoOperation::kRead:
+      if (operation.fixed) {
+        io_uring_prep_read_fixed(sqe, file, data, length, offset, slot);
+      } else {
+        io_uring_prep_read(sqe, file, data, length, offset);
+      }
+      break;
+    case IoOperation::kWrite:
+      if (operation.fixed) {
+        io_uring_prep_write_fixed(sqe, file, data, length, offset, slot);
+      } else {
+        io_uring_prep_write(sqe, file, data, length, offset);
+      }
+      break;
+    case IoOperation::kSync:
+      io_uring_prep_fsync(sqe, file, IORING_FSYNC_DATASYNC);
+      break;
+  }
+}
+
+// Tells ThreadSanitizer what the kernel did to the memory between submission and now.
+void Annotate(Operation& operation, int result) {
+  sanitizer::OperationReaped(&operation);
+  if (result <= 0) return;
+  if (operation.request.operation == IoOperation::kRead) {
+    sanitizer::KernelWrote(operation.remaining_data(), static_cast<size_t>(result));
+  } else if (operation.request.operation == IoOperation::kWrite) {
+    sanitizer::KernelRead(operation.remaining_data(), static_cast<size_t>(result));
+  }
+}
+
+}  // namespace
+
+UringCore::UringCore(FixedBufferRegistry* registry, const EngineOptions& options,
+                     EngineReport origin, std::unique_ptr<UringRing> ring)
+    : registry_(registry),
+      environment_(registry->environment()),
+      options_(options),
+      origin_(std::move(origin)),
+      ring_(std::move(ring)),
+      operations_(options.depth),
+      files_(options.max_files) {}
+
+absl::Status UringCore::Set(uint16_t slot, const MemoryRegion& region) {
+  return origin_.level == EngineLevel::kUringFixed ? ring_->SetBuffer(slot, region)
+                                                   : absl::OkStatus();
+}
+
+absl::Status UringCore::Clear(uint16_t slot) {
+  return origin_.level == EngineLevel::kUringFixed ? ring_->ClearBuffer(slot) : absl::OkStatus();
+}
+
+int UringCore::sharing_descriptor() const {
+  return origin_.level == EngineLevel::kUringFixed ? ring_->descriptor() : -1;
+}
+
+absl::Status UringCore::Share(int descriptor, uint16_t first, uint32_t count) {
+  return origin_.level == EngineLevel::kUringFixed ? ring_->CloneBuffers(descriptor, first, count)
+                                                   : absl::OkStatus();
+}
+
+// Whether fixed buffers work on the file; an error if nothing does, or not what is required.
+absl::StatusOr<bool> UringCore::ProbeFile(const File& file) const {
+  const bool fixed_level = origin_.level == EngineLevel::kUringFixed;
+  if (!file.positional()) return fixed_level;  // a read would take bytes away, or wait
+  if (fixed_level) {
+    const absl::Status fixed = ProbeUring(EngineLevel::kUringFixed, file);
+    if (fixed.ok()) return true;
+    if (options_.require == EngineLevel::kUringFixed) return fixed;
+    environment_->Report(Severity::kWarning,
+                         absl::StrCat(file.path(), " goes without fixed buffers: ", fixed.message()));
+  }
+  if (absl::Status plain = ProbeUring(EngineLevel::kUringPlain, file); !plain.ok()) return plain;
+  return false;
+}
+
+absl::StatusOr<FileHandle> UringCore::AddFile(std::shared_ptr<File> file) {
+  if (file == nullptr) return absl::InvalidArgumentError("AddFile: the file is null");
+  const absl::StatusOr<bool> fixed = ProbeFile(*file);
+  if (!fixed.ok()) return fixed.status();
+  MutexLock lock(mutex_);
+  absl::StatusOr<FileHandle> handle = files_.Add(file, *fixed);
+  if (handle.ok() && ring_->has_file_table()) {
+    if (absl::Status set = ring_->SetFile(handle->slot(), file->descriptor()); !set.ok()) {
+      files_.Remove(*handle);
+      return set;
+    }
+  }
+  return handle;
+}
+
+absl::Status UringCore::RemoveFile(FileHandle file, Deadline deadline) {
+  {
+    MutexLock lock(mutex_);
+    FileTable::Entry* entry = files_.Find(file);
+    if (entry == nullptr) return UnknownFileStatus(file);
+    entry->closing = true;
+  }
+  bool last_look = false;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      FileTable::Entry& entry = files_.at(file.slot());
+      if (entry.in_flight == 0) {
+        absl::Status cleared = ring_->has_file_table() ? ring_->ClearFile(file.slot())
+                                                       : absl::OkStatus();
+        files_.Remove(file);
+        return cleared;
+      }
+      if (last_look) {
+        entry.closing = false;
+        return RemoveFileTimedOut(entry);
+      }
+    }
+    last_look = environment_->Expired(deadline);
+    MakeProgress(deadline);
+  }
+}
+
+absl::StatusOr<EngineLevel> UringCore::LevelOf(FileHandle file) const {
+  MutexLock lock(mutex_);
+  const FileTable::Entry* entry = files_.Find(file);
+  if (entry == nullptr) return UnknownFileStatus(file);
+  return entry->fixed ? EngineLevel::kUringFixed : EngineLevel::kUringPlain;
+}
+
+void UringCore::Prepare(uint32_t index) {
+  Operation& operation = operations_[index];
+  io_uring_sqe* sqe = ring_->NextSqe();
+  FIXPOOL_CHECK(sqe != nullptr, "the submission queue has as many entries as operations exist");
+  const uint16_t slot = operation.request.file.slot();
+  if (ring_->has_file_table()) {
+    FillSqe(sqe, operation, slot);
+    sqe->flags |= IOSQE_FIXED_FILE;
+  } else {
+    FillSqe(sqe, operation, files_.at(slot).file->descriptor());
+  }
+  sqe->user_data = index;
+  operation.in_kernel = true;
+  ++in_kernel_;
+  sanitizer::OperationSubmitted(&operation);
+}
+
+SubmitResult UringCore::Submit(absl::Span<const IoRequest> requests) {
+  SubmitResult result;
+  MutexLock submitting(submit_mutex_);
+  {
+    MutexLock lock(mutex_);
+    for (const IoRequest& request : requests) {
+      const uint32_t index = operations_.Take();
+      if (index == OperationPool::kNone) break;
+      Operation& operation = operations_[index];
+      result.status = Admit(*registry_, files_, origin_.level, request, operation);
+      if (!result.status.ok()) {
+        operations_.Return(index);
+        break;
+      }
+      Count(operation, counters_);
+      Prepare(index);
+      ++result.accepted;
+    }
+    counters_.peak_in_flight = std::max<uint64_t>(counters_.peak_in_flight, operations_.taken());
+  }
+  EnterPrepared();
+  return result;
+}
+
+void UringCore::EnterPrepared() {
+  while (ring_->unsubmitted() > 0) {
+    const int taken = ring_->Submit();
+    kernel_enters_.fetch_add(1, std::memory_order_relaxed);
+    if (taken > 0 || taken == -EINTR) continue;
+    if (taken == 0 || taken == -EAGAIN || taken == -EBUSY) {
+      pending_.store(true, std::memory_order_release);  // short of memory: offered again later
+      return;
+    }
+    FailUnsubmitted(-taken);
+  }
+}
+
+void UringCore::FailUnsubmitted(int error_number) {
+  MutexLock lock(mutex_);
+  while (ring_->unsubmitted() > 0) {
+    const uint64_t user_data = ring_->TakeBackNewest();
+    if (user_data != kNoOperation) BookCompletion(user_data, -error_number);
+  }
+  epoch_.fetch_add(1, std::memory_order_release);
+  if (followers_ > 0) environment_->Wake(epoch_);
+}
+
+void UringCore::SubmitPending() {
+  MutexLock submitting(submit_mutex_);
+  pending_.store(false, std::memory_order_relaxed);
+  {
+    MutexLock lock(mutex_);
+    while (!resume_.empty()) Prepare(resume_.PopFront(operations_));
+  }
+  EnterPrepared();
+}
+
+void UringCore::BookCompletion(uint64_t user_data, int result) {
+  FIXPOOL_CHECK(user_data < operations_.size() && operations_[user_data].in_kernel,
+                "a completion came for an operation that is not in flight");
+  const uint32_t index = static_cast<uint32_t>(user_data);
+  Operation& operation = operations_[index];
+  Annotate(operation, result);
+  operation.in_kernel = false;
+  --in_kernel_;
+  const File& file = *files_.at(operation.request.file.slot()).file;
+  if (Advance(operation, file, result, counters_) == Progress::kAgain) {
+    resume_.PushBack(operations_, index);
+    pending_.store(true, std::memory_order_release);
+    return;
+  }
+  Conclude(operation, files_);
+  ready_.PushBack(operations_, index);
+}
+
+bool UringCore::TakeIn() {
+  constexpr unsigned kBatch = 32;
+  io_uring_cqe* cqes[kBatch];
+  bool any = false;
+  while (const unsigned count = ring_->PeekCqes(cqes, kBatch)) {
+    any = true;
+    for (unsigned i = 0; i < count; ++i) {
+      if (cqes[i]->user_data != kNoOperation) BookCompletion(cqes[i]->user_data, cqes[i]->res);
+    }
+    ring_->AdvanceCq(count);
+  }
+  return any;
+}
+
+size_t UringCore::PopReady(absl::Span<IoCompletion> completions) {
+  size_t count = 0;
+  while (count < completions.size() && !ready_.empty()) {
+    const uint32_t index = ready_.PopFront(operations_);
+    FillCompletion(operations_[index], completions[count++]);
+    operations_.Return(index);
+  }
+  return count;
+}
+
+UringCore::Role UringCore::ChooseRole() {
+  if (waiter_in_kernel_) {
+    ++followers_;
+    return Role::kFollower;
+  }
+  waiter_in_kernel_ = true;
+  return Role::kWaiter;
+}
+
+bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline) {
+  if (role == Role::kFollower) {
+    environment_->Wait(epoch_, seen, deadline);
+    MutexLock lock(mutex_);
+    --followers_;
+    return true;
+  }
+  if (pending_.load(std::memory_order_acquire)) {
+    deadline = std::min(deadline, environment_->DeadlineAfter(kRetryPause));
+  }
+  const int64_t timeout_ns =
+      deadline.is_infinite() ? -1 : std::max<int64_t>(deadline.ns() - environment_->NowNs(), 0);
+  // Time out, a signal, a completion: all the same, the caller looks again.
+  ring_->WaitForCompletion(timeout_ns);
+  kernel_enters_.fetch_add(1, std::memory_order_relaxed);
+  MutexLock lock(mutex_);
+  waiter_in_kernel_ = false;
+  TakeIn();
+  const bool any = !ready_.empty();
+  epoch_.fetch_add(1, std::memory_order_release);
+  if (followers_ > 0) environment_->Wake(epoch_);
+  return any;
+}
+
+size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
+  if (completions.empty()) return 0;
+  bool something_came = false;
+  while (true) {
+    if (pending_.load(std::memory_order_acquire)) SubmitPending();
+    size_t count = 0;
+    uint32_t seen = 0;
+    Role role;
+    {
+      MutexLock lock(mutex_);
+      if (!waiter_in_kernel_) TakeIn();
+      count = PopReady(completions);
+      if (count == 0) {
+        // What came may have gone to another thread, and be what the caller wants.
+        if (operations_.taken() == 0 || something_came) return 0;
+        if (environment_->Expired(deadline)) return 0;
+        seen = epoch_.load(std::memory_order_relaxed);
+        role = ChooseRole();
+      }
+    }
+    if (count > 0) {
+      // Before the caller goes its ways: nobody else may be there to send these out.
+      if (pending_.load(std::memory_order_acquire)) SubmitPending();
+      return count;
+    }
+    something_came = Sleep(role, seen, deadline);
+  }
+}
+
+void UringCore::MakeProgress(Deadline deadline) {
+  if (pending_.load(std::memory_order_acquire)) SubmitPending();
+  uint32_t seen = 0;
+  Role role;
+  {
+    MutexLock lock(mutex_);
+    if (!waiter_in_kernel_ && TakeIn()) return;
+    if (!busy() || environment_->Expired(deadline)) return;
+    seen = epoch_.load(std::memory_order_relaxed);
+    role = ChooseRole();
+  }
+  Sleep(role, seen, deadline);
+}
+
+bool UringCore::Drain(Deadline deadline) {
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      if (!busy()) return true;
+    }
+    const bool last_look = environment_->Expired(deadline);
+    MakeProgress(deadline);
+    if (last_look) {
+      MutexLock lock(mutex_);
+      return !busy();
+    }
+  }
+}
+
+void UringCore::CancelAll() {
+  MutexLock submitting(submit_mutex_);
+  io_uring_sqe* sqe = ring_->NextSqe();
+  if (sqe == nullptr) return;
+  io_uring_prep_cancel(sqe, nullptr, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+  sqe->user_data = kNoOperation;
+  EnterPrepared();
+}
+
+uint32_t UringCore::in_flight() const {
+  MutexLock lock(mutex_);
+  return operations_.taken();
+}
+
+EngineReport UringCore::Report() const {
+  EngineReport report = origin_;
+  report.depth = options_.depth;
+  MutexLock lock(mutex_);
+  report.counters = counters_;
+  report.counters.kernel_enters = kernel_enters_.load(std::memory_order_relaxed);
+  return report;
+}
+
+}  // namespace fixpool::io

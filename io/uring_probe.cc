@@ -1,0 +1,94 @@
+#include "fixpool/io/uring_probe.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/error.h"
+#include "fixpool/io/sanitizer.h"
+#include "fixpool/io/uring_ring.h"
+
+namespace fixpool::io {
+namespace {
+
+constexpr int64_t kPatienceNs = 5'000'000'000;
+constexpr size_t kProbeBytes = 4096;
+
+// Anonymous memory that is given back only if the caller says that nobody uses it.
+class ProbeBuffer {
+ public:
+  explicit ProbeBuffer(size_t size_bytes)
+      : base_(mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0)),
+        size_bytes_(size_bytes) {}
+  ~ProbeBuffer() {
+    if (base_ != MAP_FAILED) munmap(base_, size_bytes_);
+  }
+  ProbeBuffer(const ProbeBuffer&) = delete;
+  ProbeBuffer& operator=(const ProbeBuffer&) = delete;
+
+  bool valid() const { return base_ != MAP_FAILED; }
+  void* base() const { return base_; }
+  size_t size_bytes() const { return size_bytes_; }
+
+ private:
+  void* const base_;
+  const size_t size_bytes_;
+};
+
+// The result of the read, or minus errno.
+int ReadOnce(UringRing& ring, EngineLevel level, const File& file, const ProbeBuffer& buffer) {
+  io_uring_sqe* sqe = ring.NextSqe();
+  const auto length = static_cast<unsigned>(buffer.size_bytes());
+  if (level == EngineLevel::kUringFixed) {
+    io_uring_prep_read_fixed(sqe, file.descriptor(), buffer.base(), length, 0, 0);
+  } else {
+    io_uring_prep_read(sqe, file.descriptor(), buffer.base(), length, 0);
+  }
+  const int submitted = ring.Submit();
+  if (submitted < 0) return submitted;
+  while (true) {
+    io_uring_cqe* cqe = nullptr;
+    if (ring.PeekCqes(&cqe, 1) == 1) {
+      const int result = cqe->res;
+      ring.AdvanceCq(1);
+      if (result != -EINTR && result != -EAGAIN) return result;
+      return ReadOnce(ring, level, file, buffer);
+    }
+    const int waited = ring.WaitForCompletion(kPatienceNs);
+    if (waited != 0 && waited != -EINTR) return waited;
+  }
+}
+
+}  // namespace
+
+absl::Status ProbeUring(EngineLevel level, const File& file) {
+  const bool fixed = level == EngineLevel::kUringFixed;
+  absl::StatusOr<std::unique_ptr<UringRing>> ring =
+      UringRing::Create({.entries = 2, .buffer_slots = fixed ? 1u : 0u});
+  if (!ring.ok()) return ring.status();
+  auto buffer = std::make_unique<ProbeBuffer>(
+      std::max<size_t>(kProbeBytes, file.alignment().offset_bytes));
+  if (!buffer->valid()) return ErrnoStatus(ENOMEM, "mmap of a page for the probe");
+  if (fixed) {
+    const absl::StatusOr<MemoryRegion> region =
+        MemoryRegion::Create(buffer->base(), buffer->size_bytes());
+    if (absl::Status status = (*ring)->SetBuffer(0, *region); !status.ok()) return status;
+  }
+  const int result = ReadOnce(**ring, level, file, *buffer);
+  if (result >= 0) return absl::OkStatus();
+  if (result == -ETIME) {
+    // The kernel may still write there, through a ring that may not be closed either.
+    sanitizer::LeakedOnPurpose(buffer.release());
+    sanitizer::LeakedOnPurpose(ring->release());
+    return absl::DeadlineExceededError(
+        absl::StrCat("probe: a read of ", file.path(), " through io_uring did not come back"));
+  }
+  return ErrnoStatus(-result, absl::StrCat("probe: ", fixed ? "READ_FIXED" : "READ", " of ",
+                                           file.path(), " through io_uring"));
+}
+
+}  // namespace fixpool::io

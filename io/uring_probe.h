@@ -1,0 +1,21 @@
+#ifndef FIXPOOL_IO_URING_PROBE_H_
+#define FIXPOOL_IO_URING_PROBE_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include "absl/status/status.h"
+#include "fixpool/io/file.h"
+#include "fixpool/io/io_engine.h"
+
+namespace fixpool::io {
+
+// Does one real read of the first bytes of `file` through a ring made for the purpose, at
+// `level` (kUringFixed registers its page first, kUringPlain does not). Setting a ring up
+// proves nothing: sandboxes and drivers have been seen that set up and then refuse every
+// read. OK: data came back, or the file is empty. Else the errno's code, and which step
+// failed. Waits at most five seconds for the read (DeadlineExceeded). Thread-safe.
+absl::Status ProbeUring(EngineLevel level, const File& file);
+
+}  // namespace fixpool::io
+
+#endif  // FIXPOOL_IO_URING_PROBE_H_
