@@ -22,7 +22,7 @@ namespace fixpool::io {
 
 // What exactly is wrong with a (region, address, length) triple.
 enum class ValidationError {
-  kUnknownRegion,    // NotFound: no such slot, or the slot never had that generation
+  kUnknownRegion,    // NotFound: no such slot, or a generation that its slot has not come to
   kStaleGeneration,  // FailedPrecondition: the region was (or is being) unregistered
   kForeignRegistry,  // PermissionDenied: the id was issued by another registry
   kOutOfRegion,      // OutOfRange: bytes outside the region, or pointer + length wraps

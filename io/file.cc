@@ -5,9 +5,11 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -160,6 +162,18 @@ absl::Status File::Lock() {
         "close it there, open it read-only, or say Locking::kCaller if you lock by other means"));
   }
   return ErrnoStatus(error, absl::StrCat("locking ", path_));
+}
+
+std::optional<uint32_t> File::DeviceQueueDepth() const {
+  const std::string device =
+      absl::StrCat("/sys/dev/block/", major(device_), ":", minor(device_), "/");
+  // A partition has no queue of its own; the disk is the folder above.
+  for (const char* queue : {"queue/nr_requests", "../queue/nr_requests"}) {
+    std::ifstream in(device + queue);
+    uint32_t depth = 0;
+    if (in >> depth && depth > 0) return depth;
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<uint64_t> File::SizeBytes() const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -82,6 +83,10 @@ class File {
   Alignment alignment() const { return alignment_; }
   uint64_t device() const { return device_; }
   uint64_t inode() const { return inode_; }
+
+  // Requests that the block device below takes before it makes submitters wait
+  // (queue/nr_requests in sysfs); nullopt where there is no such device, or nobody says.
+  std::optional<uint32_t> DeviceQueueDepth() const;
 
   // Bytes; of a block device, its capacity.
   absl::StatusOr<uint64_t> SizeBytes() const;

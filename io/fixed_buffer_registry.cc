@@ -118,7 +118,10 @@ absl::Status FixedBufferRegistry::SetInAllTables(uint16_t slot, const MemoryRegi
                                                  absl::Status& undone) {
   int source = -1;  // the descriptor of a ring that has the region already
   for (size_t i = 0; i < tables_.size(); ++i) {
-    absl::Status status = source >= 0 ? tables_[i]->Share(source, slot, 1)
+    // To the end of the table, where both hold the same: a kernel may forget what the taking
+    // ring has behind the shared range.
+    const auto to_end = static_cast<uint32_t>(keeping_.size() - slot);
+    absl::Status status = source >= 0 ? tables_[i]->Share(source, slot, to_end)
                                       : absl::UnimplementedError("nobody to share with");
     // An older kernel cannot share; what else may be wrong, registering will tell.
     if (!status.ok()) status = tables_[i]->Set(slot, region);

@@ -148,6 +148,8 @@ class IoEngine {
   // then it returns 0, and the caller looks again at what it wanted. Deadline::Past() polls.
   virtual size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline) = 0;
 
+  // What the options asked for, or less: AddFile lowers it to what the file's device takes
+  // without making the submitter wait inside the kernel.
   virtual uint32_t depth() const = 0;
   // Accepted and not yet reaped.
   virtual uint32_t in_flight() const = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +67,7 @@ UringCore::UringCore(FixedBufferRegistry* registry, const EngineOptions& options
       options_(options),
       origin_(std::move(origin)),
       ring_(std::move(ring)),
+      depth_(options.depth),
       operations_(options.depth),
       files_(options.max_files) {}
 
@@ -106,6 +108,7 @@ absl::StatusOr<FileHandle> UringCore::AddFile(std::shared_ptr<File> file) {
   if (file == nullptr) return absl::InvalidArgumentError("AddFile: the file is null");
   const absl::StatusOr<bool> fixed = ProbeFile(*file);
   if (!fixed.ok()) return fixed.status();
+  const std::optional<uint32_t> device_depth = file->DeviceQueueDepth();
   MutexLock lock(mutex_);
   absl::StatusOr<FileHandle> handle = files_.Add(file, *fixed);
   if (handle.ok() && ring_->has_file_table()) {
@@ -113,6 +116,10 @@ absl::StatusOr<FileHandle> UringCore::AddFile(std::shared_ptr<File> file) {
       files_.Remove(*handle);
       return set;
     }
+  }
+  // It stays so when the file is removed: devices are few, and raising it is not worth a walk.
+  if (handle.ok() && device_depth.has_value() && *device_depth < depth()) {
+    depth_.store(*device_depth, std::memory_order_relaxed);
   }
   return handle;
 }
@@ -175,8 +182,8 @@ SubmitResult UringCore::Submit(absl::Span<const IoRequest> requests) {
   {
     MutexLock lock(mutex_);
     for (const IoRequest& request : requests) {
+      if (operations_.taken() >= depth()) break;
       const uint32_t index = operations_.Take();
-      if (index == OperationPool::kNone) break;
       Operation& operation = operations_[index];
       result.status = Admit(*registry_, files_, origin_.level, request, operation);
       if (!result.status.ok()) {
@@ -375,7 +382,7 @@ uint32_t UringCore::in_flight() const {
 
 EngineReport UringCore::Report() const {
   EngineReport report = origin_;
-  report.depth = options_.depth;
+  report.depth = depth();
   MutexLock lock(mutex_);
   report.counters = counters_;
   report.counters.kernel_enters = kernel_enters_.load(std::memory_order_relaxed);

@@ -50,7 +50,7 @@ class UringCore final : public BufferTable {
   absl::StatusOr<EngineLevel> LevelOf(FileHandle file) const;
   SubmitResult Submit(absl::Span<const IoRequest> requests);
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline);
-  uint32_t depth() const { return options_.depth; }
+  uint32_t depth() const { return depth_.load(std::memory_order_relaxed); }
   uint32_t in_flight() const;
   EngineReport Report() const;
 
@@ -88,6 +88,9 @@ class UringCore final : public BufferTable {
   // memory and left entries in the queue. Whoever sleeps looks here first.
   std::atomic<bool> pending_{false};
   std::atomic<uint32_t> epoch_{0};
+  // Requests that may be in flight: what the options say, or what the slowest file's device
+  // takes without making io_uring_enter wait.
+  std::atomic<uint32_t> depth_;
   std::atomic<uint64_t> kernel_enters_{0};
 
   Mutex submit_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);

@@ -153,7 +153,7 @@ def fixpool_stand_ins():
     files = {
         "remote_coverage_tools": {
             "coverage/coverage_tools.BUILD": "BUILD.bazel",
-            "coverage/merge_lcov.sh": "merge_lcov.sh",
+            "coverage/merge_lcov.py": "merge_lcov.py",
         },
         "rules_cc": {
             "rules/empty.BUILD": "cc/BUILD.bazel",
