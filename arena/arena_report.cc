@@ -1,0 +1,36 @@
+#include "fixpool/arena/arena_report.h"
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/arena/format_bytes.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::arena {
+namespace {
+
+std::string Fate(const RegionReport& region) {
+  std::string fate = absl::StrCat(FormatBytes(region.size_bytes), ": ", region.mapping.ToString());
+  if (region.fixed) return absl::StrCat(fate, "; fixed buffer");
+  absl::StrAppend(&fate, "; no fixed buffer");
+  if (region.fixed_errno != 0) {
+    absl::StrAppend(&fate, " (", io::ErrnoName(region.fixed_errno), ")");
+  }
+  return fate;
+}
+
+}  // namespace
+
+std::string ArenaReport::ToString() const {
+  std::string text = absl::StrCat("arena: ", page_count, " pages of ", FormatBytes(page_bytes),
+                                  ", ", free_count, " free");
+  if (retired_count != 0) absl::StrAppend(&text, ", ", retired_count, " retired");
+  for (size_t begin = 0, end; begin < regions.size(); begin = end) {
+    const std::string fate = Fate(regions[begin]);
+    end = begin + 1;
+    while (end < regions.size() && Fate(regions[end]) == fate) ++end;
+    absl::StrAppend(&text, "\n  ", end - begin, end - begin == 1 ? " region of " : " regions of ",
+                    fate);
+  }
+  return text;
+}
+
+}  // namespace fixpool::arena
