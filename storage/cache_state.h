@@ -1,0 +1,86 @@
+#ifndef FIXPOOL_STORAGE_CACHE_STATE_H_
+#define FIXPOOL_STORAGE_CACHE_STATE_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
+#include "fixpool/arena/page_arena.h"
+#include "fixpool/io/environment.h"
+#include "fixpool/io/io_engine.h"
+#include "fixpool/io/mutex.h"
+#include "fixpool/storage/cache_stats.h"
+#include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/frame_table.h"
+#include "fixpool/storage/page_file_table.h"
+#include "fixpool/storage/replacement_policy.h"
+#include "fixpool/storage/translation.h"
+
+namespace fixpool::storage {
+
+// What the parts of one page cache share: the tables, the lock over them, and the layers
+// below. The parts are functions and short-lived objects that take a CacheState (see
+// page_access.h, frame_supply.h, page_transfers.h, flusher.h, page_files.h).
+//
+// Locking: `mutex` guards all that can change, is held for short stretches of memory work,
+// and never across IoEngine::Submit or Reap, a file's system calls, or a wait.
+struct CacheState {
+  struct Frames {
+    std::vector<arena::PageHandle> handles;
+    std::vector<std::byte*> data;  // their memory, in the same order
+  };
+  struct Timeouts {
+    absl::Duration access;
+    absl::Duration flush;
+    absl::Duration drain;
+  };
+
+  CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
+             CompletionHandler* handler, Frames frames, Timeouts timeouts,
+             std::unique_ptr<ReplacementPolicy> policy);
+
+  // `timeout` from now, or `otherwise`.
+  io::Deadline DeadlineAfter(std::optional<absl::Duration> timeout, absl::Duration otherwise) {
+    return environment->DeadlineAfter(timeout.value_or(otherwise));
+  }
+  std::byte* DataOf(FrameIndex frame) const { return page_data[ToInt(frame)]; }
+  // "page 42 of data.db", or as the id says it if the file has been closed.
+  std::string NameOf(const PageId& page) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+
+  arena::PageArena* const arena;
+  io::IoEngine* const engine;
+  io::Environment* const environment;
+  const uint32_t page_bytes;
+  const Timeouts timeouts;
+  const std::vector<std::byte*> page_data;  // by frame
+
+  CompletionReaper reaper;
+
+  mutable io::Mutex mutex;
+  FrameTable frames ABSL_GUARDED_BY(mutex);
+  Translation translation ABSL_GUARDED_BY(mutex);
+  const std::unique_ptr<ReplacementPolicy> policy ABSL_PT_GUARDED_BY(mutex);
+  PageFileTable files ABSL_GUARDED_BY(mutex);
+  // The counters; its counts of frames are unused.
+  CacheStats counters ABSL_GUARDED_BY(mutex);
+  // Transfers that may still be started before the engine is full. Taken when a transfer is
+  // started here, given back when it was reaped, so the engine never has to refuse one.
+  uint32_t free_transfers ABSL_GUARDED_BY(mutex);
+  // Threads that want to know of every frame that is let go of.
+  uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
+  // Pages whose write failed are not tried again for an eviction before this time; the pause
+  // doubles with each failure and ends with a success.
+  int64_t retry_writes_at_ns ABSL_GUARDED_BY(mutex) = 0;
+  int64_t write_pause_ns ABSL_GUARDED_BY(mutex) = 0;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_CACHE_STATE_H_

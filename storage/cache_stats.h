@@ -1,0 +1,50 @@
+#ifndef FIXPOOL_STORAGE_CACHE_STATS_H_
+#define FIXPOOL_STORAGE_CACHE_STATS_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <cstdint>
+#include <string>
+
+namespace fixpool::storage {
+
+// What a cache did since it was made, and what its frames hold at this moment. One
+// consistent picture. A value; thread-compatible.
+struct CacheStats {
+  // Accesses (Read, Write, Make), each counted once at most: not at all if it was refused
+  // before it came to that, or gave up waiting for the latch of a page in memory.
+  uint64_t hits = 0;    // the page was in memory
+  uint64_t misses = 0;  // it was not, or its read was still in flight
+  uint64_t made = 0;    // pages that came into being without a read
+  uint64_t waits = 0;   // accesses that waited for the disk, a latch or a frame
+
+  // Transfers.
+  uint64_t reads = 0;       // started
+  uint64_t prefetches = 0;  // of these, started by Prefetch
+  uint64_t writes = 0;      // finished well
+  uint64_t syncs = 0;       // finished well
+  uint64_t read_errors = 0;
+  uint64_t write_errors = 0;  // the page stayed dirty in memory each time
+  uint64_t sync_errors = 0;   // each made one file refuse further writing
+
+  uint64_t evictions = 0;        // pages that gave way to others; all of them clean
+  uint64_t eviction_writes = 0;  // writes started to make pages clean for that
+
+  // Frames: frame_count = free + clean + dirty + in_flight.
+  uint64_t frame_count = 0;
+  uint64_t free_frames = 0;
+  uint64_t clean_frames = 0;
+  uint64_t dirty_frames = 0;      // changed since last written, or the write failed
+  uint64_t in_flight_frames = 0;  // being read or written
+  // Of all of these: held by guards, or waited for.
+  uint64_t pinned_frames = 0;
+  // Of the dirty ones: the last attempt to write them failed.
+  uint64_t failing_frames = 0;
+
+  // One line: "12 hits, 3 misses, ...; frames: 64 = 10 free + ...".
+  std::string ToString() const;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_CACHE_STATS_H_

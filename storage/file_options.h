@@ -1,0 +1,45 @@
+#ifndef FIXPOOL_STORAGE_FILE_OPTIONS_H_
+#define FIXPOOL_STORAGE_FILE_OPTIONS_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/time/time.h"
+#include "fixpool/io/file.h"
+
+namespace fixpool::storage {
+
+// How PageCache::OpenFile opens a file. See io::File.
+struct FileOptions {
+  // Makes the file if it does not exist.
+  bool create = false;
+  // Write and Make are refused.
+  bool read_only = false;
+  // Default: past the kernel's own page cache, which would keep every page twice, wherever
+  // the file system can do that.
+  io::File::DirectIo direct = io::File::DirectIo::kPrefer;
+  // Default: a second writer, here or in another process, is refused.
+  io::File::Locking locking = io::File::Locking::kExclusiveWriter;
+  mode_t mode = 0644;  // of a file made, before the umask
+  // The file is made at least this large, with its disk space reserved, so that write-back
+  // neither extends it (which is slow) nor finds the disk full. Rounded up to pages. The new
+  // pages exist: PageCount counts them, and they read as zeros.
+  uint64_t preallocate_bytes = 0;
+};
+
+// How PageCache::CloseFile closes one.
+struct CloseOptions {
+  // Forgets the pages that were not written, instead of flushing them: for a file that
+  // cannot be written any more, and for one that is going to be deleted.
+  bool discard_changes = false;
+  // Absent: PageCache::Options::default_flush_timeout.
+  std::optional<absl::Duration> timeout = std::nullopt;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_FILE_OPTIONS_H_

@@ -1,0 +1,229 @@
+#include "fixpool/storage/flusher.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/storage/thread_holds.h"
+
+namespace fixpool::storage {
+namespace {
+
+using Wanted = CompletionReaper::Wanted;
+
+// Transfers that a flush leaves to those who wait for a page.
+uint32_t ReserveOf(const CacheState& state) { return state.engine->depth() / 4; }
+
+}  // namespace
+
+absl::Status Flusher::Run() {
+  if (absl::Status status = Begin(/*closing=*/false); !status.ok()) return status;
+  absl::Status status = WritePages();
+  if (status.ok()) status = Sync();
+  End();
+  return status;
+}
+
+absl::Status Flusher::RunToClose() {
+  if (absl::Status status = Begin(/*closing=*/true); !status.ok()) return status;
+  absl::Status status = WritePages();
+  bool sync;
+  {
+    io::MutexLock lock(state_.mutex);
+    sync = file_->unsynced || file_->sync_in_flight();
+  }
+  if (status.ok() && sync) status = Sync();
+  End();
+  return status;
+}
+
+absl::Status Flusher::Begin(bool closing) {
+  io::MutexLock lock(state_.mutex);
+  file_ = state_.files.Find(file_id_);
+  if (file_ == nullptr) return UnknownFileStatus(file_id_);
+  if (file_->closing != closing) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("Flush of ", file_->path(), ": it is being closed"));
+  }
+  if (!file_->poison.ok()) return file_->poison;
+  const FrameTable::Counts& counts = state_.frames.counts();
+  items_.reserve(counts.dirty + counts.in_flight);
+  const uint64_t self = ThreadHolds::Token();
+  for (uint32_t i = 0; i < state_.frames.size(); ++i) {
+    const Frame& frame = state_.frames[FrameIndex{i}];
+    if (frame.state != FrameState::kResident || frame.page.file != file_id_) continue;
+    if (frame.latch.held_exclusively_by(self)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("Flush of ", file_->path(), ": this thread holds a WriteGuard of page ",
+                       frame.page.page_number, " and would wait for itself; drop it first"));
+    }
+    if (frame.dirty || frame.latch.write_back()) {
+      items_.push_back({.page_number = frame.page.page_number, .frame = FrameIndex{i}});
+    }
+  }
+  ++file_->flushes;
+  return absl::OkStatus();
+}
+
+void Flusher::End() {
+  io::MutexLock lock(state_.mutex);
+  for (Item& item : active_) EndLatchWait(item);
+  --file_->flushes;
+  if (file_->closing) state_.reaper.Signal();
+}
+
+absl::Status Flusher::WritePages() {
+  std::sort(items_.begin(), items_.end(),
+            [](const Item& a, const Item& b) { return a.page_number < b.page_number; });
+  IoBatch batch;
+  while (true) {
+    uint32_t seen;
+    bool started;
+    {
+      io::MutexLock lock(state_.mutex);
+      if (!file_->poison.ok()) return file_->poison;
+      seen = state_.reaper.epoch();
+      Advance(batch);
+      started = !batch.empty();
+    }
+    if (active_.empty() && next_ == items_.size()) return error_;
+    if (started) {
+      Submit(state_, batch);
+      continue;
+    }
+    if (state_.environment->Expired(deadline_)) {
+      const std::string why = active_.empty() || !active_.front().latch_wait
+                                  ? "writes are still in flight"
+                                  : "other threads hold WriteGuards of some";
+      return absl::DeadlineExceededError(
+          absl::StrCat("Flush of ", file_->path(), ": ", active_.size() + items_.size() - next_,
+                       " of ", items_.size(), " pages are not written yet; ", why));
+    }
+    const bool only_latched = waits_for_ == Look::kLatched;
+    state_.reaper.WaitFor(
+        seen, only_latched ? Wanted::kSignal : (any_latched_ ? Wanted::kEither : Wanted::kCompletion),
+        deadline_);
+  }
+}
+
+void Flusher::Advance(IoBatch& batch) {
+  waits_for_ = Look::kDone;
+  any_latched_ = false;
+  // What matters most about the items that are not done: whether some transfer will help.
+  const auto keep = [this](Look look) {
+    if (look == Look::kLatched) any_latched_ = true;
+    if (look != Look::kLatched || waits_for_ == Look::kDone) waits_for_ = look;
+  };
+  size_t kept = 0;
+  for (Item& item : active_) {
+    const Look look = LookAt(item, batch);
+    if (look == Look::kDone) continue;
+    keep(look);
+    active_[kept++] = item;
+  }
+  active_.resize(kept, Item{});
+  for (; next_ < items_.size(); ++next_) {
+    Item& item = items_[next_];
+    const Look look = LookAt(item, batch);
+    if (look == Look::kDone) continue;
+    keep(look);
+    if (look == Look::kNoRoom) return;
+    active_.push_back(item);
+  }
+}
+
+Flusher::Look Flusher::LookAt(Item& item, IoBatch& batch) {
+  const Frame& frame = state_.frames[item.frame];
+  if (frame.state != FrameState::kResident || frame.page != PageId{file_id_, item.page_number}) {
+    return Look::kDone;  // it left, which only pages do that were written
+  }
+  if (item.in_flight) {
+    if (frame.writes_ended == item.writes_ended) return Look::kInFlight;
+    item.in_flight = false;
+    if (!frame.dirty || !frame.write_failed) return Look::kDone;
+    if (item.mine) {
+      Note(frame.error);
+      return Look::kDone;
+    }
+  }
+  if (frame.latch.write_back()) {
+    // Nobody can change it meanwhile, so this write has all that was there at the call.
+    EndLatchWait(item);
+    item.in_flight = true;
+    item.mine = false;
+    item.writes_ended = frame.writes_ended;
+    return Look::kInFlight;
+  }
+  if (!frame.dirty) {
+    EndLatchWait(item);
+    return Look::kDone;
+  }
+  return StartItem(item, batch);
+}
+
+Flusher::Look Flusher::StartItem(Item& item, IoBatch& batch) {
+  const Frame& frame = state_.frames[item.frame];
+  if (frame.latch.held_exclusively()) {
+    BeginLatchWait(item);
+    return Look::kLatched;
+  }
+  if (!CanStart(state_, batch, ReserveOf(state_))) return Look::kNoRoom;
+  EndLatchWait(item);
+  if (absl::Status status = StartWrite(state_, item.frame, batch); !status.ok()) {
+    Note(status);
+    return Look::kDone;
+  }
+  item.in_flight = true;
+  item.mine = true;
+  item.writes_ended = frame.writes_ended;
+  return Look::kInFlight;
+}
+
+void Flusher::BeginLatchWait(Item& item) {
+  if (item.latch_wait) return;
+  item.latch_wait = true;
+  FrameTable::Edit frame(state_.frames, item.frame);
+  ++frame->attached;
+  frame->latch.BeginWait(PageLatch::Mode::kShared);
+}
+
+void Flusher::EndLatchWait(Item& item) {
+  if (!item.latch_wait) return;
+  item.latch_wait = false;
+  {
+    FrameTable::Edit frame(state_.frames, item.frame);
+    --frame->attached;
+    // Writers that were held back for this must look again.
+    if (frame->latch.EndWait(PageLatch::Mode::kShared)) state_.reaper.Signal();
+  }
+  if (state_.frame_waiters > 0) state_.reaper.Signal();
+}
+
+absl::Status Flusher::Sync() {
+  IoBatch batch;
+  std::optional<uint64_t> target;
+  while (true) {
+    uint32_t seen;
+    {
+      io::MutexLock lock(state_.mutex);
+      seen = state_.reaper.epoch();
+      if (!file_->poison.ok()) return file_->poison;
+      // One that is in flight by now may have begun before the last of our writes ended.
+      if (!target.has_value()) target = file_->syncs_started + 1;
+      if (file_->syncs_ended >= *target) return absl::OkStatus();
+      if (!file_->sync_in_flight() && CanStart(state_, batch)) StartSync(state_, *file_, batch);
+    }
+    if (!batch.empty()) {
+      Submit(state_, batch);
+      continue;
+    }
+    if (state_.environment->Expired(deadline_)) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("Flush of ", file_->path(), ": the sync has not ended yet"));
+    }
+    state_.reaper.WaitFor(seen, Wanted::kCompletion, deadline_);
+  }
+}
+
+}  // namespace fixpool::storage

@@ -1,0 +1,120 @@
+#include "fixpool/storage/frame_supply.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace fixpool::storage {
+namespace {
+
+using Verdict = ReplacementPolicy::Verdict;
+
+// Writes that one search for a victim starts. Enough to keep a disk busy and to serve the
+// next misses, few enough to leave the order of eviction to the policy.
+constexpr uint32_t kWritesPerSearch = 16;
+
+constexpr int64_t kFutileSearchPauseNs = 10'000'000;
+
+// One walk through the policy's candidates.
+class VictimSearch {
+ public:
+  VictimSearch(uint32_t reserve, bool retry_failed, IoBatch& batch)
+      : reserve_(reserve), retry_failed_(retry_failed), batch_(batch) {}
+
+  FrameIndex Run(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+    return state.policy->PickVictim(
+        [this, &state](FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+          return Judge(state, index);
+        });
+  }
+  uint32_t writes_started() const { return writes_started_; }
+
+ private:
+  Verdict Judge(CacheState& state, FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+    const Frame& frame = state.frames[index];
+    if (frame.state != FrameState::kResident || frame.pinned() || frame.latch.write_back()) {
+      return Verdict::kSkip;
+    }
+    if (!frame.dirty) return Verdict::kTake;
+    const bool clean_ones_exist = state.frames.counts().evictable > 0;
+    if (writes_started_ == kWritesPerSearch || !RoomForWrite(state, clean_ones_exist)) {
+      return clean_ones_exist ? Verdict::kSkip : Verdict::kStop;
+    }
+    if (frame.write_failed && !retry_failed_) return Verdict::kSkip;
+    if (!state.files.at(frame.page.file).poison.ok()) return Verdict::kSkip;
+    if (!StartWrite(state, index, batch_).ok()) return Verdict::kSkip;
+    ++writes_started_;
+    ++state.counters.eviction_writes;
+    return Verdict::kDefer;
+  }
+
+  // The caller's own transfer goes in the same batch, if a clean page is going to be found.
+  bool RoomForWrite(const CacheState& state, bool clean_ones_exist) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+    return batch_.room() > reserve_ && CanStart(state, batch_, clean_ones_exist ? reserve_ : 0);
+  }
+
+  const uint32_t reserve_;
+  const bool retry_failed_;
+  IoBatch& batch_;
+  uint32_t writes_started_ = 0;
+};
+
+// Nothing can be had but from pages whose last write failed.
+bool OnlyFailingPagesAreLeft(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const FrameTable::Counts& counts = state.frames.counts();
+  return counts.failing > 0 && counts.free + counts.evictable + counts.writable +
+                                       counts.in_flight == 0;
+}
+
+}  // namespace
+
+FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
+  if (const FrameIndex free = state.frames.TakeFree(); free != kNoFrame) return free;
+  const FrameTable::Counts& counts = state.frames.counts();
+  const bool retry_failed = OnlyFailingPagesAreLeft(state) &&
+                            state.environment->NowNs() >= state.retry_writes_at_ns;
+  if (counts.evictable + counts.writable == 0 && !retry_failed) return kNoFrame;
+  VictimSearch search(reserve, retry_failed, batch);
+  const FrameIndex victim = search.Run(state);
+  if (retry_failed && search.writes_started() == 0) {
+    // They are held by somebody, or their file takes no writes: not worth a look at once.
+    state.retry_writes_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;
+  }
+  if (victim == kNoFrame) return kNoFrame;
+  ++state.counters.evictions;
+  state.translation.Erase(state.frames[victim].page);
+  state.policy->OnEvicted(victim);
+  FrameTable::Edit frame(state.frames, victim);
+  frame->state = FrameState::kFree;
+  frame->page = PageId();
+  return victim;
+}
+
+io::Deadline NextFrameRetry(const CacheState& state) {
+  if (!OnlyFailingPagesAreLeft(state)) return io::Deadline::Infinite();
+  return io::Deadline::AtNs(state.retry_writes_at_ns);
+}
+
+absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {
+  const FrameTable::Counts& counts = state.frames.counts();
+  std::string message = absl::StrCat(
+      "no frame for ", state.NameOf(page), ": of ", state.frames.size(), " frames, ",
+      counts.pinned, " are pinned by guards or waited for, ", counts.dirty, " are dirty and ",
+      counts.in_flight, " in flight");
+  if (counts.failing > 0) {
+    absl::StrAppend(&message, "; ", counts.failing, " of the dirty ones cannot be written");
+    for (uint32_t i = 0; i < state.frames.size(); ++i) {
+      const Frame& frame = state.frames[FrameIndex{i}];
+      if (!frame.dirty || !frame.write_failed) continue;
+      absl::StrAppend(&message, ", for one because of: ", frame.error.message());
+      break;
+    }
+  }
+  absl::StrAppend(&message,
+                  ". Hold fewer guards at a time, give the cache more memory, or allow a longer "
+                  "timeout");
+  return absl::ResourceExhaustedError(message);
+}
+
+}  // namespace fixpool::storage

@@ -1,0 +1,294 @@
+#include "fixpool/storage/page_cache.h"
+
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+#include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/open_engine.h"
+#include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/clock_policy.h"
+#include "fixpool/storage/flusher.h"
+#include "fixpool/storage/page_access.h"
+#include "fixpool/storage/page_files.h"
+#include "fixpool/storage/page_prefetch.h"
+#include "fixpool/storage/page_transfers.h"
+
+namespace fixpool::storage {
+namespace {
+
+// What a cache owns that makes its own parts. Destroyed from the last member to the first:
+// the engine drains before the arena unregisters its memory.
+struct OwnedParts {
+  std::unique_ptr<io::FixedBufferRegistry> registry;
+  std::unique_ptr<arena::PageArena> arena;
+  std::unique_ptr<io::IoEngine> engine;
+};
+
+absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
+  OwnedParts parts;
+  auto registry = io::FixedBufferRegistry::Create({.environment = options.environment});
+  if (!registry.ok()) return registry.status();
+  parts.registry = *std::move(registry);
+  io::EngineOptions engine_options = options.engine;
+  if (options.require_fixed) {
+    if (engine_options.require.value_or(io::EngineLevel::kUringFixed) !=
+        io::EngineLevel::kUringFixed) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "PageCache::Create: require_fixed and engine.require = ",
+          io::EngineLevelName(*engine_options.require), " exclude each other"));
+    }
+    engine_options.require = io::EngineLevel::kUringFixed;
+  }
+  // The engine comes first, so that a region that it cannot take is refused with its size.
+  auto engine = io::OpenEngine(parts.registry.get(), engine_options);
+  if (!engine.ok()) return engine.status();
+  parts.engine = *std::move(engine);
+  using FixedPolicy = io::FixedBufferRegistry::FixedPolicy;
+  auto arena = arena::PageArena::Create(
+      parts.registry.get(),
+      {.size_bytes = options.memory_bytes,
+       .page_bytes = options.page_bytes,
+       .ladder = options.ladder,
+       .fixed = options.require_fixed ? FixedPolicy::kRequire : FixedPolicy::kPrefer});
+  if (!arena.ok()) return arena.status();
+  parts.arena = *std::move(arena);
+  return parts;
+}
+
+// `count` pages of the arena, or all that are free if it is 0; none on an error.
+absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t count) {
+  const size_t wanted = count == 0 ? arena.free_count() : count;
+  CacheState::Frames frames;
+  while (frames.handles.size() < wanted) {
+    const std::optional<arena::PageHandle> handle = arena.TryAllocate();
+    if (!handle.has_value()) break;
+    frames.handles.push_back(*handle);
+    frames.data.push_back(arena.AddressOf(*handle));
+  }
+  if (frames.handles.size() == wanted && wanted > 0 && wanted < ToInt(kNoFrame)) return frames;
+  for (const arena::PageHandle& handle : frames.handles) (void)arena.Free(handle);
+  return absl::ResourceExhaustedError(
+      absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and fewer than ",
+                   ToInt(kNoFrame), " possible, and the arena had ", frames.handles.size(),
+                   " of its ", arena.page_count(), " pages free"));
+}
+
+}  // namespace
+
+struct PageCache::Rep {
+  Rep(OwnedParts parts, arena::PageArena* arena, io::IoEngine* engine, CacheState::Frames frames,
+      CacheState::Timeouts timeouts)
+      : owned(std::move(parts)),
+        handles(frames.handles),
+        ends(state),
+        state(arena, engine, arena->registry()->environment(), &ends, std::move(frames), timeouts,
+              std::make_unique<ClockPolicy>(static_cast<uint32_t>(handles.size()))) {}
+
+  OwnedParts owned;  // empty: they are the caller's
+  std::vector<arena::PageHandle> handles;
+  TransferEnds ends;
+  CacheState state;
+};
+
+PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+
+absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
+  if (options.environment == nullptr) options.environment = io::Environment::Default();
+  absl::StatusOr<OwnedParts> parts = MakeParts(options);
+  if (!parts.ok()) return parts.status();
+  arena::PageArena* const arena = parts->arena.get();
+  io::IoEngine* const engine = parts->engine.get();
+  absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, 0);
+  if (!frames.ok()) return frames.status();
+  return std::unique_ptr<PageCache>(new PageCache(std::make_unique<Rep>(
+      *std::move(parts), arena, engine, *std::move(frames),
+      CacheState::Timeouts{.access = options.default_timeout,
+                           .flush = options.default_flush_timeout,
+                           .drain = options.drain_timeout})));
+}
+
+absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* arena,
+                                                             io::IoEngine* engine,
+                                                             PartsOptions options) {
+  if (arena == nullptr || engine == nullptr) {
+    return absl::InvalidArgumentError("PageCache::Create: the arena or the engine is null");
+  }
+  absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count);
+  if (!frames.ok()) return frames.status();
+  return std::unique_ptr<PageCache>(new PageCache(
+      std::make_unique<Rep>(OwnedParts(), arena, engine, *std::move(frames),
+                            CacheState::Timeouts{.access = options.default_timeout,
+                                                 .flush = options.default_flush_timeout,
+                                                 .drain = options.drain_timeout})));
+}
+
+absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {
+  return OpenPageFile(rep_->state, path, options);
+}
+
+absl::Status PageCache::CloseFile(FileId file, CloseOptions options) {
+  return ClosePageFile(rep_->state, file, options);
+}
+
+absl::StatusOr<ReadGuard> PageCache::Read(const PageId& page, const AccessOptions& options) {
+  absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kRead, options).Run();
+  if (!hold.ok()) return hold.status();
+  return ReadGuard(*std::move(hold));
+}
+
+absl::StatusOr<WriteGuard> PageCache::Write(const PageId& page, const AccessOptions& options) {
+  absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kWrite, options).Run();
+  if (!hold.ok()) return hold.status();
+  return WriteGuard(*std::move(hold));
+}
+
+absl::StatusOr<WriteGuard> PageCache::Make(const PageId& page, const AccessOptions& options) {
+  absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kMake, options).Run();
+  if (!hold.ok()) return hold.status();
+  return WriteGuard(*std::move(hold));
+}
+
+absl::StatusOr<size_t> PageCache::Prefetch(absl::Span<const PageId> pages) {
+  return PrefetchPages(rep_->state, pages);
+}
+
+absl::Status PageCache::Flush(FileId file, std::optional<absl::Duration> timeout) {
+  CacheState& state = rep_->state;
+  return Flusher(state, file, state.DeadlineAfter(timeout, state.timeouts.flush)).Run();
+}
+
+absl::Status PageCache::FlushAll(std::optional<absl::Duration> timeout) {
+  CacheState& state = rep_->state;
+  const io::Deadline deadline = state.DeadlineAfter(timeout, state.timeouts.flush);
+  std::vector<FileId> files;
+  {
+    io::MutexLock lock(state.mutex);
+    for (const FileId id : state.files.Ids()) {
+      const PageFile& file = state.files.at(id);
+      // Whoever closes a file flushes it.
+      if (!file.closing && !file.file->read_only()) files.push_back(id);
+    }
+  }
+  absl::Status first;
+  for (const FileId file : files) {
+    absl::Status status = Flusher(state, file, deadline).Run();
+    // Closed meanwhile, and flushed for that.
+    if (!absl::IsNotFound(status)) first.Update(status);
+  }
+  return first;
+}
+
+absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
+  io::MutexLock lock(rep_->state.mutex);
+  const PageFile* const found = rep_->state.files.Find(file);
+  if (found == nullptr) return UnknownFileStatus(file);
+  return found->page_count;
+}
+
+uint32_t PageCache::page_bytes() const { return rep_->state.page_bytes; }
+
+size_t PageCache::frame_count() const { return rep_->handles.size(); }
+
+CacheStats PageCache::Stats() const {
+  io::MutexLock lock(rep_->state.mutex);
+  const FrameTable::Counts& counts = rep_->state.frames.counts();
+  CacheStats stats = rep_->state.counters;
+  stats.frame_count = rep_->handles.size();
+  stats.free_frames = counts.free;
+  stats.clean_frames = counts.clean;
+  stats.dirty_frames = counts.dirty;
+  stats.in_flight_frames = counts.in_flight;
+  stats.pinned_frames = counts.pinned;
+  stats.failing_frames = counts.failing;
+  return stats;
+}
+
+std::string PageCache::Describe() const {
+  return absl::StrCat(rep_->state.engine->Report().ToString(), "\n",
+                      rep_->state.arena->Report().ToString(), "\n", "cache: ", frame_count(),
+                      " frames of ", page_bytes(), " bytes; ", Stats().ToString());
+}
+
+namespace {
+
+void CheckThatNobodyHoldsAPage(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    const Frame& frame = state.frames[FrameIndex{i}];
+    FIXPOOL_CHECK(!frame.pinned(),
+                  absl::StrCat("a PageCache died while a guard of ", state.NameOf(frame.page),
+                               " was alive (", state.frames.counts().pinned,
+                               " pages are held or waited for)"));
+  }
+}
+
+// False: transfers are still in flight.
+bool Drain(CacheState& state) {
+  const io::Deadline deadline = state.environment->DeadlineAfter(state.timeouts.drain);
+  while (true) {
+    uint32_t seen;
+    {
+      io::MutexLock lock(state.mutex);
+      seen = state.reaper.epoch();
+      if (state.free_transfers == state.engine->depth()) return true;
+    }
+    if (state.environment->Expired(deadline)) return false;
+    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, deadline);
+  }
+}
+
+// What is lost with the cache, for the sink.
+std::vector<std::string> LastWords(const CacheState& state)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  std::vector<std::string> words;
+  for (const FileId id : state.files.Ids()) {
+    uint64_t dirty = 0;
+    for (uint32_t i = 0; i < state.frames.size(); ++i) {
+      const Frame& frame = state.frames[FrameIndex{i}];
+      if (frame.dirty && frame.page.file == id) ++dirty;
+    }
+    if (dirty == 0) continue;
+    words.push_back(absl::StrCat("a PageCache died with ", dirty, " changed pages of ",
+                                 state.files.at(id).path(),
+                                 " that were not written; call Flush or CloseFile before"));
+  }
+  return words;
+}
+
+}  // namespace
+
+PageCache::~PageCache() {
+  CacheState& state = rep_->state;
+  {
+    io::MutexLock lock(state.mutex);
+    CheckThatNobodyHoldsAPage(state);
+  }
+  const bool drained = Drain(state);
+  std::vector<std::string> words;
+  std::vector<io::FileHandle> files;
+  {
+    io::MutexLock lock(state.mutex);
+    words = LastWords(state);
+    if (!drained) {
+      words.push_back(absl::StrCat("a PageCache died with ",
+                                   state.engine->depth() - state.free_transfers,
+                                   " transfers in flight after ",
+                                   absl::FormatDuration(state.timeouts.drain),
+                                   "; their frames are never given back"));
+    }
+    for (const FileId id : state.files.Ids()) {
+      if (state.files.at(id).in_flight == 0) files.push_back(state.files.at(id).handle);
+    }
+    for (uint32_t i = 0; i < state.frames.size(); ++i) {
+      if (!state.frames[FrameIndex{i}].in_flight()) (void)state.arena->Free(rep_->handles[i]);
+    }
+  }
+  for (const io::FileHandle file : files) {
+    (void)state.engine->RemoveFile(file, io::Deadline::Past());
+  }
+  for (const std::string& word : words) state.environment->Report(io::Severity::kWarning, word);
+}
+
+}  // namespace fixpool::storage

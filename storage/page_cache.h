@@ -1,0 +1,196 @@
+#ifndef FIXPOOL_STORAGE_PAGE_CACHE_H_
+#define FIXPOOL_STORAGE_PAGE_CACHE_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "fixpool/arena/ladder.h"
+#include "fixpool/arena/page_arena.h"
+#include "fixpool/io/engine_options.h"
+#include "fixpool/io/environment.h"
+#include "fixpool/io/io_engine.h"
+#include "fixpool/storage/access_options.h"
+#include "fixpool/storage/cache_stats.h"
+#include "fixpool/storage/file_options.h"
+#include "fixpool/storage/page_guard.h"
+#include "fixpool/storage/page_id.h"
+
+namespace fixpool::storage {
+
+// Pages of files, kept in memory as long as there is room.
+//
+//   auto cache = PageCache::Create({.memory_bytes = size_t{1} << 30});
+//   auto file = (*cache)->OpenFile("data.db", {.create = true});
+//   { auto page = (*cache)->Write({*file, 42});
+//     std::ranges::copy(greeting, page->mutable_bytes().begin()); }
+//   (*cache)->Flush(*file);                      // on stable storage, or an error
+//   auto page = (*cache)->Read({*file, 42});     // page->bytes()
+//
+// Shape: memory for frame_count() pages of page_bytes() bytes each; a page number is the
+// page's place in its file. A page is in memory once, whoever asks for it.
+// The end of a file: its pages are those that were there when it was opened, plus those that
+// were made since. What a page holds that was never on disk (the rest of a last page that the
+// file ends in, a hole, a new page) is zeros; nobody ever sees, and no disk ever gets, what a
+// frame held before.
+//
+// Durability: Flush says when. Until then a changed page reaches the disk at some time or
+// never; it is written when its frame is wanted for another. The destructor writes nothing:
+// what was not flushed is lost, and the environment's sink is told how much.
+// A write that fails leaves the page dirty and in memory, to be tried again. A sync that fails
+// leaves the file unusable for writing: see Flush.
+//
+// Waiting: for the disk, a latch, or a frame, at most as long as the options say; then
+// DeadlineExceeded, or ResourceExhausted where it was a frame. While there is a clean page
+// that nobody holds, nobody waits for a write.
+//
+// Ownership: guards and the cache: see ReadGuard. Files are closed with the cache. With parts
+// of the caller's (arena, engine), these must outlive the cache, which takes frames from the
+// arena and is the only user of the engine until it dies.
+// The destructor waits for transfers in flight, with a bound. Past it, their frames are never
+// given back to the arena, and the sink is told.
+// Threads: thread-safe, but for destruction. No thread of the cache's own: reading, evicting
+// and reaping are done by those who ask. Nothing allocates on a hit, a miss or an eviction.
+// In a forked child nothing of it may be used.
+//
+// Errors that any access may return:
+//   NotFound            no such file: closed, never opened, or of another cache
+//   OutOfRange          Read: the page lies past the end of the file. Write, Make: no file (or
+//                       not this device) can be that large
+//   FailedPrecondition  this thread holds a guard of the page and would wait for itself; the
+//                       file is being closed; Write, Make: it was opened read-only
+//   DeadlineExceeded    the disk, or another thread's guard, took too long
+//   ResourceExhausted   no frame: all are pinned, or dirty and cannot be written
+//   Unavailable and others by errno: the read failed, for this caller and all who waited for
+//                       the same page; the next one reads anew
+//   that of the failed sync: Write, Make, and Read of a page not in memory: see Flush
+//   as ValidationError  a frame's handle is not valid any more; nothing was read or written
+class PageCache {
+ public:
+  struct Options {
+    // Memory for pages, in all; the tables take about 150 bytes a page beside it. Default:
+    // enough to be of use, little enough to be had.
+    size_t memory_bytes = size_t{256} << 20;
+    // Bytes of a page: a power of two from 4 KiB to 1 MiB. Default: what most engines use.
+    uint32_t page_bytes = 4096;
+    // The kernel's pages behind the memory. Default: the largest that can be had.
+    arena::Ladder ladder = {};
+    // How transfers reach the kernel. Default: the best that works here; Describe() tells.
+    io::EngineOptions engine = {};
+    // Registered buffers for all of the memory, or an error: instead of falling back where
+    // io_uring or RLIMIT_MEMLOCK does not allow them.
+    bool require_fixed = false;
+    // How long an access waits that does not say. Default: longer than a disk's own retries
+    // usually take, shorter than the patience of those who look for a hang.
+    absl::Duration default_timeout = absl::Seconds(30);
+    // How long Flush and CloseFile work that do not say. Default: 64 GiB at 200 MB/s.
+    absl::Duration default_flush_timeout = absl::Minutes(6);
+    // How long the destructor waits for transfers in flight.
+    absl::Duration drain_timeout = absl::Seconds(30);
+    // Clock, waiting, and messages. Must outlive the cache. Null: io::Environment::Default().
+    // (Not that call itself: a default that may throw makes g++ 12 warn of the options'
+    // members where they are used, without cause.)
+    io::Environment* environment = nullptr;
+  };
+
+  // What a cache on parts of the caller's can be told; the rest is in the parts.
+  struct PartsOptions {
+    // Pages to take from the arena. 0: all that are free.
+    size_t frame_count = 0;
+    absl::Duration default_timeout = absl::Seconds(30);
+    absl::Duration default_flush_timeout = absl::Minutes(6);
+    absl::Duration drain_timeout = absl::Seconds(30);
+  };
+
+  // A cache that makes its own registry, arena and engine, and owns them.
+  // InvalidArgument: an option out of its range. Unimplemented, ResourceExhausted: what was
+  // required cannot be had, or there is no memory; the message says what to do.
+  static absl::StatusOr<std::unique_ptr<PageCache>> Create(Options options);
+  static absl::StatusOr<std::unique_ptr<PageCache>> Create() { return Create(Options()); }
+  // A cache on parts of the caller's. The engine must be attached to the arena's registry,
+  // whose environment the cache uses, and must have nothing in flight.
+  // InvalidArgument: a part is null. ResourceExhausted: the arena has not as many free pages.
+  static absl::StatusOr<std::unique_ptr<PageCache>> Create(arena::PageArena* arena,
+                                                           io::IoEngine* engine,
+                                                           PartsOptions options);
+  static absl::StatusOr<std::unique_ptr<PageCache>> Create(arena::PageArena* arena,
+                                                           io::IoEngine* engine) {
+    return Create(arena, engine, PartsOptions());
+  }
+  // CHECKs that no guard is alive.
+  ~PageCache();
+  PageCache(const PageCache&) = delete;
+  PageCache& operator=(const PageCache&) = delete;
+
+  // Errors of io::File::Open (NotFound, FailedPrecondition if somebody else writes it, ...),
+  // File::Preallocate and IoEngine::AddFile. FailedPrecondition also: it is open in this
+  // cache. InvalidArgument also: direct I/O on it needs larger pages; options that exclude
+  // each other.
+  absl::StatusOr<FileId> OpenFile(const std::string& path, FileOptions options);
+  absl::StatusOr<FileId> OpenFile(const std::string& path) { return OpenFile(path, FileOptions()); }
+  // Flushes the file (unless told to discard its changes), forgets its pages and closes it.
+  // On any error the file stays open and nothing is lost: NotFound; FailedPrecondition: a
+  // guard of it is alive (the message names its page), some thread waits for a page of it,
+  // or closes it; and the errors of Flush.
+  absl::Status CloseFile(FileId file, CloseOptions options);
+  absl::Status CloseFile(FileId file) { return CloseFile(file, CloseOptions()); }
+
+  // The page, for reading. Errors: see above.
+  absl::StatusOr<ReadGuard> Read(const PageId& page, const AccessOptions& options);
+  absl::StatusOr<ReadGuard> Read(const PageId& page) { return Read(page, AccessOptions()); }
+  // The page, for changing. Past the end of the file it is made, as by Make. Errors: see above.
+  absl::StatusOr<WriteGuard> Write(const PageId& page, const AccessOptions& options);
+  absl::StatusOr<WriteGuard> Write(const PageId& page) { return Write(page, AccessOptions()); }
+  // A page of zeros in place of whatever was there, without reading it; dirty from the start.
+  // The file ends behind it or where it ended before. Errors: see above.
+  absl::StatusOr<WriteGuard> Make(const PageId& page, const AccessOptions& options);
+  absl::StatusOr<WriteGuard> Make(const PageId& page) { return Make(page, AccessOptions()); }
+
+  // Starts reading those pages that are not in memory, together, and returns how many: as
+  // many as there are frames and room in the engine for, without waiting. Pages past the end
+  // are passed over. Who later asks for one waits for what is left of its read, also if this
+  // thread never calls again.
+  // NotFound, and that of a failed sync: as Read; nothing was started.
+  absl::StatusOr<size_t> Prefetch(absl::Span<const PageId> pages);
+
+  // Writes what is dirty in the file at the time of the call, in the order of page numbers,
+  // and syncs it. OK: all of that is on stable storage.
+  // DeadlineExceeded: not within `timeout` (absent: Options::default_flush_timeout).
+  // FailedPrecondition: this thread holds a WriteGuard of the file, or it is being closed.
+  // NotFound. Any other: a write failed, and its page is dirty as before; or the sync failed.
+  // After a failed sync the disk may have forgotten pages that the kernel took for written,
+  // and would not say so again (fsync(2)). So this file's Flush, Write and Make, and Read of
+  // pages not in memory, return that first error from then on; Read of those in memory goes
+  // on. CloseFile with discard_changes and a new OpenFile find what is really there.
+  absl::Status Flush(FileId file, std::optional<absl::Duration> timeout = std::nullopt);
+  // Flush of each open file that is writable, one after the other, within `timeout` in all;
+  // the first error, after all have been tried.
+  absl::Status FlushAll(std::optional<absl::Duration> timeout = std::nullopt);
+
+  // The pages of the file: those on disk, and those made since. NotFound.
+  absl::StatusOr<uint64_t> PageCount(FileId file) const;
+
+  uint32_t page_bytes() const;
+  size_t frame_count() const;
+  CacheStats Stats() const;
+  // For people: how transfers reach the kernel, what the memory stands on, and Stats().
+  std::string Describe() const;
+
+ private:
+  struct Rep;
+  explicit PageCache(std::unique_ptr<Rep> rep);
+
+  const std::unique_ptr<Rep> rep_;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_PAGE_CACHE_H_

@@ -1,0 +1,173 @@
+#include "fixpool/storage/page_files.h"
+
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/storage/flusher.h"
+
+namespace fixpool::storage {
+namespace {
+
+absl::Status CheckAlignment(const CacheState& state, const io::File& file) {
+  const io::File::Alignment alignment = file.alignment();
+  if (state.page_bytes % alignment.offset_bytes == 0 &&
+      state.page_bytes % alignment.memory_bytes == 0) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "OpenFile of ", file.path(), ": direct I/O on it needs lengths that are multiples of ",
+      alignment.offset_bytes, " bytes and addresses that are multiples of ",
+      alignment.memory_bytes, ", which pages of ", state.page_bytes,
+      " bytes are not; use larger pages or FileOptions::direct = kNever"));
+}
+
+absl::Status Preallocate(const CacheState& state, io::File& file, uint64_t size_bytes) {
+  if (size_bytes == 0) return absl::OkStatus();
+  const uint64_t last_bytes = size_bytes % state.page_bytes;
+  const uint64_t padding_bytes = last_bytes == 0 ? 0 : state.page_bytes - last_bytes;
+  if (size_bytes > std::numeric_limits<int64_t>::max() - padding_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "OpenFile of ", file.path(), ": no file can have ", size_bytes, " preallocated bytes"));
+  }
+  return file.Preallocate(0, size_bytes + padding_bytes);
+}
+
+// Everything about the file that needs no lock.
+absl::StatusOr<PageFile> OpenUnlisted(CacheState& state, const std::string& path,
+                                      const FileOptions& options) {
+  if (options.read_only && options.preallocate_bytes > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "OpenFile of ", path, ": read_only and preallocate_bytes exclude each other"));
+  }
+  absl::StatusOr<std::shared_ptr<io::File>> file =
+      io::File::Open(path, {.create = options.create,
+                            .read_only = options.read_only,
+                            .direct = options.direct,
+                            .locking = options.locking,
+                            .mode = options.mode});
+  if (!file.ok()) return file.status();
+  if (absl::Status status = CheckAlignment(state, **file); !status.ok()) return status;
+  if (absl::Status status = Preallocate(state, **file, options.preallocate_bytes); !status.ok()) {
+    return status;
+  }
+  const absl::StatusOr<uint64_t> size_bytes = (*file)->SizeBytes();
+  if (!size_bytes.ok()) return size_bytes.status();
+  PageFile opened;
+  opened.file = *std::move(file);
+  // A file may end inside a page. A device's last piece, if smaller, cannot be written back.
+  const bool partial_page = !opened.file->block_device() && *size_bytes % state.page_bytes != 0;
+  opened.page_count = *size_bytes / state.page_bytes + (partial_page ? 1 : 0);
+  return opened;
+}
+
+// Closes the file to everybody but the caller.
+absl::Status BeginClose(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  PageFile* const file = state.files.Find(id);
+  if (file == nullptr) return UnknownFileStatus(id);
+  if (file->closing) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("CloseFile of ", file->path(), ": another thread is closing it"));
+  }
+  for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    const Frame& frame = state.frames[FrameIndex{i}];
+    if (frame.state == FrameState::kFree || frame.page.file != id || !frame.pinned()) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "CloseFile of ", file->path(), ": page ", frame.page.page_number,
+        frame.latch.held() ? " is held by a guard; drop it first" : " is being waited for"));
+  }
+  file->closing = true;
+  return absl::OkStatus();
+}
+
+absl::Status FlushToClose(CacheState& state, FileId id, const CloseOptions& options,
+                          io::Deadline deadline) {
+  if (options.discard_changes) return absl::OkStatus();
+  return Flusher(state, id, deadline).RunToClose();
+}
+
+// Until no transfer of the file is in flight and no flush is at work on it.
+absl::Status WaitUntilIdle(CacheState& state, FileId id, io::Deadline deadline) {
+  while (true) {
+    uint32_t seen;
+    bool in_flight;
+    {
+      io::MutexLock lock(state.mutex);
+      seen = state.reaper.epoch();
+      const PageFile& file = state.files.at(id);
+      if (file.in_flight == 0 && file.flushes == 0) return absl::OkStatus();
+      in_flight = file.in_flight > 0;
+      if (state.environment->Expired(deadline)) {
+        return absl::DeadlineExceededError(
+            absl::StrCat("CloseFile of ", file.path(), ": ", file.in_flight,
+                         " transfers are still in flight; the file stays open"));
+      }
+    }
+    state.reaper.WaitFor(seen,
+                         in_flight ? CompletionReaper::Wanted::kCompletion
+                                   : CompletionReaper::Wanted::kSignal,
+                         deadline);
+  }
+}
+
+void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    const FrameIndex index{i};
+    if (state.frames[index].state == FrameState::kFree || state.frames[index].page.file != id) {
+      continue;
+    }
+    state.translation.Erase(state.frames[index].page);
+    state.policy->OnEvicted(index);
+    FrameTable::Edit(state.frames, index)->dirty = false;
+    state.frames.PutFree(index);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<FileId> OpenPageFile(CacheState& state, const std::string& path,
+                                    const FileOptions& options) {
+  absl::StatusOr<PageFile> opened = OpenUnlisted(state, path, options);
+  if (!opened.ok()) return opened.status();
+  const absl::StatusOr<io::FileHandle> handle = state.engine->AddFile(opened->file);
+  if (!handle.ok()) return handle.status();
+  opened->handle = *handle;
+  absl::StatusOr<PageFile*> listed;
+  {
+    io::MutexLock lock(state.mutex);
+    listed = state.files.Add(*std::move(opened));
+    if (listed.ok()) return (*listed)->id;
+  }
+  // Nothing was ever in flight on it, so this does not wait.
+  (void)state.engine->RemoveFile(*handle, io::Deadline::Infinite());
+  return listed.status();
+}
+
+absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& options) {
+  const io::Deadline deadline = state.DeadlineAfter(options.timeout, state.timeouts.flush);
+  {
+    io::MutexLock lock(state.mutex);
+    if (absl::Status status = BeginClose(state, id); !status.ok()) return status;
+  }
+  absl::Status status = FlushToClose(state, id, options, deadline);
+  if (status.ok()) status = WaitUntilIdle(state, id, deadline);
+  std::shared_ptr<io::File> file;
+  io::FileHandle handle;
+  {
+    io::MutexLock lock(state.mutex);
+    PageFile& closing = state.files.at(id);
+    if (!status.ok()) {
+      closing.closing = false;
+      return status;
+    }
+    file = closing.file;  // its descriptor is closed without the lock
+    handle = closing.handle;
+    DropPages(state, id);
+    state.files.Remove(id);
+    if (state.frame_waiters > 0) state.reaper.Signal();
+  }
+  return state.engine->RemoveFile(handle, deadline);
+}
+
+}  // namespace fixpool::storage

@@ -1,0 +1,81 @@
+#ifndef FIXPOOL_STORAGE_PAGE_GUARD_H_
+#define FIXPOOL_STORAGE_PAGE_GUARD_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include "fixpool/storage/page_hold.h"
+#include "fixpool/storage/page_id.h"
+
+namespace fixpool::storage {
+
+// A page that one may read: it stays in memory, where it is, and nobody changes it.
+//
+//   absl::StatusOr<ReadGuard> page = cache->Read({file, 42});
+//   if (!page.ok()) return page.status();
+//   Use(page->bytes());                        // until the guard is dropped
+//
+// Shape: bytes() are PageCache::page_bytes() long and begin at a multiple of that.
+// Ownership: move-only. Dropping it lets the page go; that is always safe, on any thread. It
+// must not outlive its cache: the cache's destructor CHECKs, and names the page. Using a
+// guard that holds no page (moved from, released, default-made) is a CHECK, too.
+// Threads: thread-compatible. Any number of guards may read one page at a time, several of
+// one thread among them. It counts as held by the thread that took it: that thread is refused
+// a WriteGuard of the same page until then (FailedPrecondition), since it would wait for
+// itself.
+class [[nodiscard]] ReadGuard {
+ public:
+  ReadGuard() = default;  // holds no page
+  explicit ReadGuard(PageHold hold) : hold_(std::move(hold)) {}  // for PageCache
+  ReadGuard(ReadGuard&&) noexcept = default;
+  ReadGuard& operator=(ReadGuard&&) noexcept = default;
+
+  bool holds_page() const { return hold_.holds_page(); }
+  PageId page_id() const;
+  std::span<const std::byte> bytes() const;
+
+  // Lets the page go now. Without effect on a guard that holds none.
+  void Release() { hold_.Release(); }
+
+ private:
+  PageHold hold_;
+};
+
+// A page that one may change: nobody else reads or changes it meanwhile.
+//
+//   absl::StatusOr<WriteGuard> page = cache->Write({file, 42});
+//   if (!page.ok()) return page.status();
+//   std::ranges::copy(greeting, page->mutable_bytes().begin());
+//
+// Shape, ownership, threads: as ReadGuard; there is one guard at a time, and its thread is
+// refused any other of the same page (FailedPrecondition). The page is not written to disk
+// while the guard lives, so that what reaches the disk is what some guard left behind.
+class [[nodiscard]] WriteGuard {
+ public:
+  WriteGuard() = default;  // holds no page
+  explicit WriteGuard(PageHold hold) : hold_(std::move(hold)) {}  // for PageCache
+  WriteGuard(WriteGuard&&) noexcept = default;
+  WriteGuard& operator=(WriteGuard&&) noexcept = default;
+
+  bool holds_page() const { return hold_.holds_page(); }
+  PageId page_id() const;
+
+  // Looking does not make the page dirty ...
+  std::span<const std::byte> bytes() const;
+  // ... asking for this does, whatever is done with it: the page will be written to disk
+  // before it leaves memory. The span must not be used once the guard has been dropped.
+  std::span<std::byte> mutable_bytes();
+
+  // Lets the page go now. Without effect on a guard that holds none.
+  void Release() { hold_.Release(); }
+
+ private:
+  PageHold hold_;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_PAGE_GUARD_H_

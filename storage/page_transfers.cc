@@ -1,0 +1,255 @@
+#include "fixpool/storage/page_transfers.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::storage {
+namespace {
+
+// What a completion is about, in IoRequest::user_data: the kind above the index of a frame
+// or, of a sync, the slot of a file.
+enum class TransferKind : uint8_t { kRead, kWrite, kSync };
+
+uint64_t UserData(TransferKind kind, uint32_t index) {
+  return uint64_t{static_cast<uint8_t>(kind)} << 32 | index;
+}
+TransferKind KindOf(uint64_t user_data) { return static_cast<TransferKind>(user_data >> 32); }
+uint32_t IndexOf(uint64_t user_data) { return static_cast<uint32_t>(user_data); }
+
+// Pages whose write failed are left alone for this long, then twice as long, ...
+constexpr int64_t kFirstWritePauseNs = 10'000'000;
+constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
+
+absl::Status CheckHandle(const CacheState& state, FrameIndex index, absl::string_view operation)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const Frame& frame = state.frames[index];
+  const std::optional<io::ValidationError> error = state.arena->Check(frame.handle);
+  if (!error.has_value()) return absl::OkStatus();
+  return io::ValidationStatus(
+      *error, absl::StrCat(operation, " of ", state.NameOf(frame.page),
+                           ": refused, because the handle of its frame is not valid (",
+                           io::ValidationErrorName(*error), "): ",
+                           state.arena->Validate(frame.handle).message()));
+}
+
+void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const Frame& frame = state.frames[index];
+  PageFile& file = state.files.at(frame.page.file);
+  ++file.in_flight;
+  --state.free_transfers;
+  batch.Add({.operation = kind == TransferKind::kRead ? io::IoOperation::kRead
+                                                      : io::IoOperation::kWrite,
+             .file = file.handle,
+             .region = frame.handle.region,
+             .data = state.DataOf(index),
+             .length_bytes = state.page_bytes,
+             .offset_bytes = frame.page.page_number * state.page_bytes,
+             .user_data = UserData(kind, ToInt(index))});
+}
+
+void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& status)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  FrameTable::Edit frame(state.frames, index);
+  frame->dirty = true;
+  frame->write_failed = true;
+  frame->error = status;
+  ++state.counters.write_errors;
+  state.write_pause_ns =
+      std::clamp(state.write_pause_ns * 2, kFirstWritePauseNs, kLongestWritePauseNs);
+  state.retry_writes_at_ns = state.environment->NowNs() + state.write_pause_ns;
+}
+
+void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const PageId page = state.frames[index].page;
+  --state.files.at(page.file).in_flight;
+  if (status.ok()) {
+    FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
+    return;
+  }
+  ++state.counters.read_errors;
+  state.translation.Erase(page);
+  state.policy->OnEvicted(index);
+  {
+    FrameTable::Edit frame(state.frames, index);
+    frame->state = FrameState::kLoadFailed;
+    frame->error = status;
+  }
+  if (state.frames[index].attached == 0) state.frames.PutFree(index);
+}
+
+// Returns what the sink should hear, or nothing.
+std::string EndWrite(CacheState& state, FrameIndex index, const absl::Status& status)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const bool was_failing = state.frames[index].write_failed;
+  PageFile& file = state.files.at(state.frames[index].page.file);
+  --file.in_flight;
+  {
+    FrameTable::Edit frame(state.frames, index);
+    frame->latch.EndWriteBack();
+    ++frame->writes_ended;
+    if (status.ok()) {
+      frame->write_failed = false;
+      frame->error = absl::OkStatus();
+      // Of a file that cannot be synced, nothing is believed to be on disk.
+      frame->dirty = !file.poison.ok();
+    }
+  }
+  if (!status.ok()) {
+    BookFailedWrite(state, index, status);
+    state.policy->OnWriteFailed(index);
+    if (was_failing) return "";
+    return absl::StrCat(state.NameOf(state.frames[index].page),
+                        " cannot be written and stays in memory: ", status.message());
+  }
+  file.unsynced = true;
+  ++state.counters.writes;
+  state.write_pause_ns = 0;
+  state.policy->OnWritten(index);
+  return "";
+}
+
+std::string EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  PageFile& file = state.files.at(FileId(file_slot, 0));
+  --file.in_flight;
+  ++file.syncs_ended;
+  if (status.ok()) {
+    ++state.counters.syncs;
+    return "";
+  }
+  ++state.counters.sync_errors;
+  file.unsynced = true;
+  if (!file.poison.ok()) return "";
+  std::string message = absl::StrCat(
+      file.path(), " takes no more writes, because a sync of it failed and it cannot be known ",
+      "which of the pages written before are on disk; close it with ",
+      "CloseOptions::discard_changes and open it again: ", status.message());
+  file.poison = absl::Status(status.code(), message);
+  status.ForEachPayload([&file](absl::string_view url, const absl::Cord& payload) {
+    file.poison.SetPayload(url, payload);
+  });
+  return message;
+}
+
+// Ends `request`, which never reached the engine.
+void EndRefused(CacheState& state, const io::IoRequest& request, absl::Status status) {
+  const io::IoCompletion completion{
+      .user_data = request.user_data, .status = std::move(status), .transferred_bytes = 0};
+  EndTransfers(state, {&completion, 1});
+  state.reaper.Signal();
+}
+
+}  // namespace
+
+absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
+  if (absl::Status status = CheckHandle(state, index, "read"); !status.ok()) return status;
+  AddTransfer(state, TransferKind::kRead, index, batch);
+  ++state.counters.reads;
+  return absl::OkStatus();
+}
+
+absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch) {
+  if (absl::Status status = CheckHandle(state, index, "write"); !status.ok()) {
+    BookFailedWrite(state, index, status);
+    return status;
+  }
+  {
+    FrameTable::Edit frame(state.frames, index);
+    FIXPOOL_CHECK(frame->dirty && frame->latch.CanBeginWriteBack(), "a write of a page in use");
+    frame->dirty = false;
+    frame->latch.BeginWriteBack();
+  }
+  AddTransfer(state, TransferKind::kWrite, index, batch);
+  return absl::OkStatus();
+}
+
+void StartSync(CacheState& state, PageFile& file, IoBatch& batch) {
+  FIXPOOL_CHECK(!file.sync_in_flight(), "two syncs of one file at once");
+  ++file.in_flight;
+  ++file.syncs_started;
+  file.unsynced = false;
+  --state.free_transfers;
+  batch.Add({.operation = io::IoOperation::kSync,
+             .file = file.handle,
+             .user_data = UserData(TransferKind::kSync, file.id.slot())});
+}
+
+void Submit(CacheState& state, IoBatch& batch) {
+  absl::Span<const io::IoRequest> rest = batch.requests();
+  std::optional<io::Deadline> deadline;
+  while (!rest.empty()) {
+    const uint32_t seen = state.reaper.epoch();
+    const io::SubmitResult result = state.engine->Submit(rest);
+    rest.remove_prefix(result.accepted);
+    // Those who wait for these transfers may have found nothing in flight to reap.
+    if (result.accepted > 0) state.reaper.Signal();
+    if (!result.status.ok()) {
+      EndRefused(state, rest.front(), result.status);
+      rest.remove_prefix(1);
+      continue;
+    }
+    if (rest.empty() || result.accepted > 0) continue;
+    if (!deadline.has_value()) {
+      deadline = state.environment->DeadlineAfter(state.timeouts.access);
+    }
+    if (state.environment->Expired(*deadline)) {
+      EndRefused(state, rest.front(),
+                 absl::ResourceExhaustedError(absl::StrCat(
+                     "the engine took no transfer for ", absl::FormatDuration(state.timeouts.access),
+                     " with ", state.engine->in_flight(), " of ", state.engine->depth(),
+                     " in flight; is another user of it at work?")));
+      rest.remove_prefix(1);
+      continue;
+    }
+    // With nothing in flight no completion will tell when to try again.
+    const io::Deadline soon = io::Deadline::AtNs(state.environment->NowNs() + 1'000'000);
+    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, std::min(*deadline, soon));
+  }
+  batch.Clear();
+}
+
+void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions) {
+  // Before anybody can see the page: the file ended inside it, and what lies behind is
+  // whatever the frame held before.
+  for (const io::IoCompletion& completion : completions) {
+    if (KindOf(completion.user_data) != TransferKind::kRead || !completion.status.ok()) continue;
+    const uint32_t filled_bytes = std::min(completion.transferred_bytes, state.page_bytes);
+    std::memset(state.DataOf(FrameIndex{IndexOf(completion.user_data)}) + filled_bytes, 0,
+                state.page_bytes - filled_bytes);
+  }
+  std::vector<std::string> messages;
+  {
+    io::MutexLock lock(state.mutex);
+    for (const io::IoCompletion& completion : completions) {
+      const uint32_t index = IndexOf(completion.user_data);
+      ++state.free_transfers;
+      std::string message;
+      switch (KindOf(completion.user_data)) {
+        case TransferKind::kRead:
+          EndRead(state, FrameIndex{index}, completion.status);
+          break;
+        case TransferKind::kWrite:
+          message = EndWrite(state, FrameIndex{index}, completion.status);
+          break;
+        case TransferKind::kSync:
+          message = EndSync(state, index, completion.status);
+          break;
+      }
+      if (!message.empty()) messages.push_back(std::move(message));
+    }
+  }
+  for (const std::string& message : messages) {
+    state.environment->Report(io::Severity::kError, message);
+  }
+}
+
+}  // namespace fixpool::storage

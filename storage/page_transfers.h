@@ -1,0 +1,78 @@
+#ifndef FIXPOOL_STORAGE_PAGE_TRANSFERS_H_
+#define FIXPOOL_STORAGE_PAGE_TRANSFERS_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <array>
+#include <cstddef>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "fixpool/io/io_engine.h"
+#include "fixpool/storage/cache_state.h"
+
+namespace fixpool::storage {
+
+// Transfers that were started under the cache's lock and go to the engine together once it
+// is free. Thread-compatible; large (several KiB), so not for the path of a hit.
+class IoBatch {
+ public:
+  static constexpr size_t kCapacity = 64;
+
+  bool empty() const { return size_ == 0; }
+  size_t room() const { return kCapacity - size_; }
+  void Add(const io::IoRequest& request) { requests_[size_++] = request; }  // room() > 0
+  void Clear() { size_ = 0; }
+  absl::Span<const io::IoRequest> requests() const { return {requests_.data(), size_}; }
+
+ private:
+  std::array<io::IoRequest, kCapacity> requests_;
+  size_t size_ = 0;
+};
+
+// Whether one more transfer can be started, with `reserve` left over for others.
+inline bool CanStart(const CacheState& state, const IoBatch& batch, uint32_t reserve = 0)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  return state.free_transfers > reserve && batch.room() > 0;
+}
+
+// The Start functions need CanStart. An error is that of arena::PageArena::Check: the frame's
+// handle is not valid, nothing was started, and nothing has changed.
+//
+// The frame is kLoading, and its page named.
+absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+// The frame is dirty, and its latch lets a write-back begin. It is clean and in write-back
+// afterwards. An error is booked like that of a write that failed.
+absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+// No sync of the file is in flight.
+void StartSync(CacheState& state, PageFile& file, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+
+// Gives the batch to the engine, all of it, and leaves it empty. Waits only if the engine
+// takes less than depth() says it can; what it does not take within the access timeout, or
+// refuses, ends like a transfer that failed.
+void Submit(CacheState& state, IoBatch& batch) ABSL_LOCKS_EXCLUDED(state.mutex);
+
+// Books what became of transfers, and tells the environment's sink of pages that cannot be
+// written and of files that cannot be synced. Does not call CompletionReaper::Signal.
+void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions)
+    ABSL_LOCKS_EXCLUDED(state.mutex);
+
+// EndTransfers for a CompletionReaper. `state` need not be constructed yet.
+class TransferEnds final : public CompletionHandler {
+ public:
+  explicit TransferEnds(CacheState& state) : state_(state) {}
+  void OnCompletions(absl::Span<io::IoCompletion> completions) override {
+    EndTransfers(state_, completions);
+  }
+
+ private:
+  CacheState& state_;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_PAGE_TRANSFERS_H_
