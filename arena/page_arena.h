@@ -46,6 +46,7 @@ namespace fixpool::arena {
 // of steps that does not depend on the number of pages, and allocates no memory but for the
 // message of an error. Check, Validate, Resolve and AddressOf are wait-free, and advisory: the
 // answer is as good as the caller's claim on the page while it is used.
+// A forked child does not have the memory (see Mapping) and must not use the arena.
 //
 // Errors of a handle, found by Free, Resolve, Check and Validate (see io::ValidationError):
 //   kUnknownRegion    NotFound            no such region was ever registered

@@ -88,7 +88,7 @@ absl::Status ErrnoStatus(int error_number, absl::string_view context) {
   absl::Status status(CodeOfErrno(error_number),
                       absl::StrCat(context, ": ", description != nullptr ? description : "?", " (",
                                    ErrnoName(error_number), ")"));
-  status.SetPayload(kErrnoUrl, absl::Cord(absl::StrCat(error_number)));
+  status.SetPayload(kErrnoUrl, absl::Cord(absl::string_view(absl::StrCat(error_number))));
   return status;
 }
 

@@ -83,7 +83,8 @@ class [[nodiscard]] Registration {
 // its Registrations and the engines attached to it; CHECKed in the destructor.
 //
 // Threads: thread-safe. Validate and TryLease are wait-free. Register, Release,
-// Attach and Detach take one lock between them, and never while they sleep.
+// Attach and Detach take one lock between them; while it waits, Release holds it for about a
+// millisecond at a time, to look after the rings.
 //
 // In-flight leases: submitting takes a lease on the slot in the same step that
 // validates (TryLease); Release waits until there is none. Validate alone is advice:

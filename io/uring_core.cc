@@ -20,6 +20,11 @@ constexpr uint64_t kNoOperation = ~uint64_t{0};
 // How long a thread sleeps before it offers the kernel again what it had no memory for.
 constexpr absl::Duration kRetryPause = absl::Milliseconds(1);
 
+// How long one wait in the kernel may be. Completions end it; this is for what comes about
+// meanwhile and wakes nobody in there: requests that another thread could not submit for want
+// of memory, or that failed before the kernel took them.
+constexpr absl::Duration kLongestSleep = absl::Milliseconds(100);
+
 void FillSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
   const IoRequest& request = operation.request;
   const int slot = operation.lease.held() ? operation.lease.slot() : 0;
@@ -291,11 +296,10 @@ bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline) {
     --followers_;
     return true;
   }
-  if (pending_.load(std::memory_order_acquire)) {
-    deadline = std::min(deadline, environment_->DeadlineAfter(kRetryPause));
-  }
-  const int64_t timeout_ns =
-      deadline.is_infinite() ? -1 : std::max<int64_t>(deadline.ns() - environment_->NowNs(), 0);
+  const absl::Duration at_most =
+      pending_.load(std::memory_order_acquire) ? kRetryPause : kLongestSleep;
+  deadline = std::min(deadline, environment_->DeadlineAfter(at_most));
+  const int64_t timeout_ns = std::max<int64_t>(deadline.ns() - environment_->NowNs(), 0);
   // Time out, a signal, a completion: all the same, the caller looks again.
   ring_->WaitForCompletion(timeout_ns);
   kernel_enters_.fetch_add(1, std::memory_order_relaxed);

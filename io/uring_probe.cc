@@ -39,7 +39,10 @@ class ProbeBuffer {
   const size_t size_bytes_;
 };
 
-// The result of the read, or minus errno.
+// More than a healthy device ever needs.
+constexpr int kMaxAttempts = 100;
+
+// The result of one read, or minus errno.
 int ReadOnce(UringRing& ring, EngineLevel level, const File& file, const ProbeBuffer& buffer) {
   io_uring_sqe* sqe = ring.NextSqe();
   const auto length = static_cast<unsigned>(buffer.size_bytes());
@@ -55,12 +58,20 @@ int ReadOnce(UringRing& ring, EngineLevel level, const File& file, const ProbeBu
     if (ring.PeekCqes(&cqe, 1) == 1) {
       const int result = cqe->res;
       ring.AdvanceCq(1);
-      if (result != -EINTR && result != -EAGAIN) return result;
-      return ReadOnce(ring, level, file, buffer);
+      return result;
     }
     const int waited = ring.WaitForCompletion(kPatienceNs);
     if (waited != 0 && waited != -EINTR) return waited;
   }
+}
+
+int ReadRetrying(UringRing& ring, EngineLevel level, const File& file, const ProbeBuffer& buffer) {
+  int result = 0;
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    result = ReadOnce(ring, level, file, buffer);
+    if (result != -EINTR && result != -EAGAIN) break;
+  }
+  return result;
 }
 
 }  // namespace
@@ -78,7 +89,7 @@ absl::Status ProbeUring(EngineLevel level, const File& file) {
         MemoryRegion::Create(buffer->base(), buffer->size_bytes());
     if (absl::Status status = (*ring)->SetBuffer(0, *region); !status.ok()) return status;
   }
-  const int result = ReadOnce(**ring, level, file, *buffer);
+  const int result = ReadRetrying(**ring, level, file, *buffer);
   if (result >= 0) return absl::OkStatus();
   if (result == -ETIME) {
     // The kernel may still write there, through a ring that may not be closed either.

@@ -18,8 +18,7 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       reaper(engine, environment, handler),
       frames(frames.handles),
       translation(static_cast<uint32_t>(frames.handles.size())),
-      policy(std::move(policy)),
-      free_transfers(engine->depth()) {}
+      policy(std::move(policy)) {}
 
 std::string CacheState::NameOf(const PageId& page) const {
   const PageFile* const file = files.Find(page.file);

@@ -70,9 +70,9 @@ struct CacheState {
   PageFileTable files ABSL_GUARDED_BY(mutex);
   // The counters; its counts of frames are unused.
   CacheStats counters ABSL_GUARDED_BY(mutex);
-  // Transfers that may still be started before the engine is full. Taken when a transfer is
-  // started here, given back when it was reaped, so the engine never has to refuse one.
-  uint32_t free_transfers ABSL_GUARDED_BY(mutex);
+  // Started, and not yet reaped. Kept below IoEngine::depth() (which may shrink when a file is
+  // opened), so that the engine does not have to turn one away.
+  uint32_t transfers ABSL_GUARDED_BY(mutex) = 0;
   // Threads that want to know of every frame that is let go of.
   uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
   // Pages whose write failed are not tried again for an eviction before this time; the pause

@@ -38,7 +38,7 @@ class CompletionHandler {
 //   - nobody spins: with nothing in flight, one sleeps.
 // Signal() does not reach the reaper itself while it is in Reap. That is why those who wait
 // for a latch alone never take the role, and those who wait for one thing or another do so
-// in slices (kEitherSlice).
+// in slices (kEitherSliceNs).
 // Thread-safe. Outlived by the engine, the environment and the handler.
 class CompletionReaper {
  public:

@@ -102,7 +102,8 @@ absl::Status Flusher::WritePages() {
     }
     const bool only_latched = waits_for_ == Look::kLatched;
     state_.reaper.WaitFor(
-        seen, only_latched ? Wanted::kSignal : (any_latched_ ? Wanted::kEither : Wanted::kCompletion),
+        seen,
+        only_latched ? Wanted::kSignal : (any_latched_ ? Wanted::kEither : Wanted::kCompletion),
         deadline_);
   }
 }

@@ -41,10 +41,10 @@ class Flusher {
   struct Item {
     PageNumber page_number;
     FrameIndex frame;
-    bool in_flight = false;      // a write that began after the call is awaited ...
-    bool mine = false;           // ... and this flush started it
-    bool latch_wait = false;     // queues as a reader, and so keeps the frame, until it can start
-    uint32_t writes_ended = 0;   // in_flight: the frame's count when the wait began
+    bool in_flight = false;     // a write that began after the call is awaited ...
+    bool mine = false;          // ... and this flush started it
+    bool latch_wait = false;    // queues as a reader, and so keeps the frame, until it can start
+    uint32_t writes_ended = 0;  // in_flight: the frame's count when the wait began
   };
   // What a look at an item found.
   enum class Look : uint8_t { kDone, kInFlight, kLatched, kNoRoom };
@@ -66,13 +66,13 @@ class Flusher {
   const FileId file_id_;
   const io::Deadline deadline_;
 
-  PageFile* file_ = nullptr;   // stays while it counts this flush
-  std::vector<Item> items_;    // sorted; those before next_ were begun
-  std::vector<Item> active_;   // begun and not done
+  PageFile* file_ = nullptr;  // stays while it counts this flush
+  std::vector<Item> items_;   // sorted; those before next_ were begun
+  std::vector<Item> active_;  // begun and not done
   size_t next_ = 0;
   Look waits_for_ = Look::kDone;  // what holds up the last round: latches only, or transfers
   bool any_latched_ = false;
-  absl::Status error_;         // the first
+  absl::Status error_;  // the first
 };
 
 }  // namespace fixpool::storage

@@ -29,8 +29,8 @@ enum class FrameState : uint8_t {
 // frames by kind: fields are changed through FrameTable::Edit alone. Guarded by the cache's
 // lock.
 struct Frame {
-  PageId page;                // meaningless while kFree
-  arena::PageHandle handle;   // checked before each transfer
+  PageId page;               // meaningless while kFree
+  arena::PageHandle handle;  // checked before each transfer
   FrameState state = FrameState::kFree;
   bool dirty = false;         // kResident: the bytes are newer than what was written last.
                               // Never together with latch.write_back(): a write takes it off
@@ -39,7 +39,7 @@ struct Frame {
   uint32_t attached = 0;      // accesses under way that count on finding their page here
   uint32_t writes_ended = 0;  // well or not; wraps
   PageLatch latch;
-  absl::Status error;         // of the failed read, or of the last write if it failed
+  absl::Status error;  // of the failed read, or of the last write if it failed
 
   // Neither evicted nor reused.
   bool pinned() const { return attached > 0 || latch.held(); }

@@ -22,10 +22,8 @@ class VictimSearch {
       : reserve_(reserve), retry_failed_(retry_failed), batch_(batch) {}
 
   FrameIndex Run(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-    return state.policy->PickVictim(
-        [this, &state](FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-          return Judge(state, index);
-        });
+    return state.policy->PickVictim([this, &state](FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+                                        state.mutex) { return Judge(state, index); });
   }
   uint32_t writes_started() const { return writes_started_; }
 
@@ -63,8 +61,8 @@ class VictimSearch {
 // Nothing can be had but from pages whose last write failed.
 bool OnlyFailingPagesAreLeft(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   const FrameTable::Counts& counts = state.frames.counts();
-  return counts.failing > 0 && counts.free + counts.evictable + counts.writable +
-                                       counts.in_flight == 0;
+  return counts.failing > 0 &&
+         counts.free + counts.evictable + counts.writable + counts.in_flight == 0;
 }
 
 }  // namespace
@@ -72,8 +70,8 @@ bool OnlyFailingPagesAreLeft(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUI
 FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
   if (const FrameIndex free = state.frames.TakeFree(); free != kNoFrame) return free;
   const FrameTable::Counts& counts = state.frames.counts();
-  const bool retry_failed = OnlyFailingPagesAreLeft(state) &&
-                            state.environment->NowNs() >= state.retry_writes_at_ns;
+  const bool retry_failed =
+      OnlyFailingPagesAreLeft(state) && state.environment->NowNs() >= state.retry_writes_at_ns;
   if (counts.evictable + counts.writable == 0 && !retry_failed) return kNoFrame;
   VictimSearch search(reserve, retry_failed, batch);
   const FrameIndex victim = search.Run(state);
@@ -98,10 +96,10 @@ io::Deadline NextFrameRetry(const CacheState& state) {
 
 absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {
   const FrameTable::Counts& counts = state.frames.counts();
-  std::string message = absl::StrCat(
-      "no frame for ", state.NameOf(page), ": of ", state.frames.size(), " frames, ",
-      counts.pinned, " are pinned by guards or waited for, ", counts.dirty, " are dirty and ",
-      counts.in_flight, " in flight");
+  std::string message =
+      absl::StrCat("no frame for ", state.NameOf(page), ": of ", state.frames.size(), " frames, ",
+                   counts.pinned, " are pinned by guards or waited for, ", counts.dirty,
+                   " are dirty and ", counts.in_flight, " in flight");
   if (counts.failing > 0) {
     absl::StrAppend(&message, "; ", counts.failing, " of the dirty ones cannot be written");
     for (uint32_t i = 0; i < state.frames.size(); ++i) {

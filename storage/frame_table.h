@@ -23,7 +23,7 @@ class FrameTable {
   struct Counts {
     uint32_t free = 0;
     uint32_t clean = 0;
-    uint32_t dirty = 0;      // failing ones included
+    uint32_t dirty = 0;  // failing ones included
     uint32_t in_flight = 0;
     uint32_t pinned = 0;
     uint32_t evictable = 0;  // clean and not pinned

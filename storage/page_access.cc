@@ -107,6 +107,11 @@ PageAccess::Next PageAccess::Step(IoBatch& batch) {
       Attach();
       return Wait(Reason::kRead);
     case FrameState::kLoadFailed:
+      // What could not be read does not matter to a page that is made anew.
+      if (intent_ == Intent::kMake) {
+        Detach();
+        return Next::kAgain;
+      }
       return Fail(state_.frames[frame_].error);
     case FrameState::kResident:
       return LatchFrame();
@@ -145,8 +150,7 @@ absl::Status PageAccess::CheckNewPage(const PageFile& file) const {
   const uint64_t limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   if (page_.page_number >= limit / state_.page_bytes) {
     return absl::OutOfRangeError(absl::StrCat(IntentName(intent_), " of page ", page_.page_number,
-                                              " of ", file.path(),
-                                              ": no file can be that large"));
+                                              " of ", file.path(), ": no file can be that large"));
   }
   if (!file.file->block_device() || page_.page_number < file.page_count) return absl::OkStatus();
   return absl::OutOfRangeError(absl::StrCat(IntentName(intent_), " of page ", page_.page_number,
@@ -157,9 +161,9 @@ absl::Status PageAccess::CheckNewPage(const PageFile& file) const {
 PageAccess::Next PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
   const bool exists = page_.page_number < file.page_count;
   if (intent_ == Intent::kRead && !exists) {
-    return Fail(absl::OutOfRangeError(absl::StrCat("Read of page ", page_.page_number, " of ",
-                                                   file.path(), ": the file has ",
-                                                   file.page_count, " pages")));
+    return Fail(
+        absl::OutOfRangeError(absl::StrCat("Read of page ", page_.page_number, " of ", file.path(),
+                                           ": the file has ", file.page_count, " pages")));
   }
   const bool make = intent_ == Intent::kMake || !exists;
   if (make) {
@@ -304,9 +308,8 @@ absl::Status PageAccess::DeadlineStatus() const {
     case Reason::kFrames:
       return NoFrameStatus(state_, page_);
     case Reason::kTransfers:
-      return absl::DeadlineExceededError(
-          absl::StrCat(what, "all of the engine's ", state_.engine->depth(),
-                       " transfers are still in flight"));
+      return absl::DeadlineExceededError(absl::StrCat(
+          what, "all of the engine's ", state_.engine->depth(), " transfers are still in flight"));
   }
   return absl::InternalError(what);
 }

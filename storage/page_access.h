@@ -87,7 +87,7 @@ class PageAccess {
   bool frame_wait_ = false;      // counted in CacheState::frame_waiters
   bool counted_ = false;
   bool waited_ = false;
-  bool needs_zeros_ = false;     // granted, and the bytes are not cleared yet
+  bool needs_zeros_ = false;  // granted, and the bytes are not cleared yet
   Reason reason_ = Reason::kRead;
   absl::Status error_;
 };

@@ -36,9 +36,9 @@ absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
   if (options.require_fixed) {
     if (engine_options.require.value_or(io::EngineLevel::kUringFixed) !=
         io::EngineLevel::kUringFixed) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "PageCache::Create: require_fixed and engine.require = ",
-          io::EngineLevelName(*engine_options.require), " exclude each other"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("PageCache::Create: require_fixed and engine.require = ",
+                       io::EngineLevelName(*engine_options.require), " exclude each other"));
     }
     engine_options.require = io::EngineLevel::kUringFixed;
   }
@@ -76,6 +76,49 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
                    " of its ", arena.page_count(), " pages free"));
 }
 
+void CheckThatNobodyHoldsAPage(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    const Frame& frame = state.frames[FrameIndex{i}];
+    FIXPOOL_CHECK(
+        !frame.pinned(),
+        absl::StrCat("a PageCache died while a guard of ", state.NameOf(frame.page), " was alive (",
+                     state.frames.counts().pinned, " pages are held or waited for)"));
+  }
+}
+
+// False: transfers are still in flight.
+bool Drain(CacheState& state) {
+  const io::Deadline deadline = state.environment->DeadlineAfter(state.timeouts.drain);
+  while (true) {
+    uint32_t seen;
+    {
+      io::MutexLock lock(state.mutex);
+      seen = state.reaper.epoch();
+      if (state.transfers == 0) return true;
+    }
+    if (state.environment->Expired(deadline)) return false;
+    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, deadline);
+  }
+}
+
+// What is lost with the cache, for the sink.
+std::vector<std::string> LastWords(const CacheState& state)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  std::vector<std::string> words;
+  for (const FileId id : state.files.Ids()) {
+    uint64_t dirty = 0;
+    for (uint32_t i = 0; i < state.frames.size(); ++i) {
+      const Frame& frame = state.frames[FrameIndex{i}];
+      if (frame.dirty && frame.page.file == id) ++dirty;
+    }
+    if (dirty == 0) continue;
+    words.push_back(absl::StrCat("a PageCache died with ", dirty, " changed pages of ",
+                                 state.files.at(id).path(),
+                                 " that were not written; call Flush or CloseFile before"));
+  }
+  return words;
+}
+
 }  // namespace
 
 struct PageCache::Rep {
@@ -103,11 +146,11 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   io::IoEngine* const engine = parts->engine.get();
   absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, 0);
   if (!frames.ok()) return frames.status();
-  return std::unique_ptr<PageCache>(new PageCache(std::make_unique<Rep>(
-      *std::move(parts), arena, engine, *std::move(frames),
-      CacheState::Timeouts{.access = options.default_timeout,
-                           .flush = options.default_flush_timeout,
-                           .drain = options.drain_timeout})));
+  return std::unique_ptr<PageCache>(new PageCache(
+      std::make_unique<Rep>(*std::move(parts), arena, engine, *std::move(frames),
+                            CacheState::Timeouts{.access = options.default_timeout,
+                                                 .flush = options.default_flush_timeout,
+                                                 .drain = options.drain_timeout})));
 }
 
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* arena,
@@ -212,53 +255,6 @@ std::string PageCache::Describe() const {
                       " frames of ", page_bytes(), " bytes; ", Stats().ToString());
 }
 
-namespace {
-
-void CheckThatNobodyHoldsAPage(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  for (uint32_t i = 0; i < state.frames.size(); ++i) {
-    const Frame& frame = state.frames[FrameIndex{i}];
-    FIXPOOL_CHECK(!frame.pinned(),
-                  absl::StrCat("a PageCache died while a guard of ", state.NameOf(frame.page),
-                               " was alive (", state.frames.counts().pinned,
-                               " pages are held or waited for)"));
-  }
-}
-
-// False: transfers are still in flight.
-bool Drain(CacheState& state) {
-  const io::Deadline deadline = state.environment->DeadlineAfter(state.timeouts.drain);
-  while (true) {
-    uint32_t seen;
-    {
-      io::MutexLock lock(state.mutex);
-      seen = state.reaper.epoch();
-      if (state.free_transfers == state.engine->depth()) return true;
-    }
-    if (state.environment->Expired(deadline)) return false;
-    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, deadline);
-  }
-}
-
-// What is lost with the cache, for the sink.
-std::vector<std::string> LastWords(const CacheState& state)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  std::vector<std::string> words;
-  for (const FileId id : state.files.Ids()) {
-    uint64_t dirty = 0;
-    for (uint32_t i = 0; i < state.frames.size(); ++i) {
-      const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.dirty && frame.page.file == id) ++dirty;
-    }
-    if (dirty == 0) continue;
-    words.push_back(absl::StrCat("a PageCache died with ", dirty, " changed pages of ",
-                                 state.files.at(id).path(),
-                                 " that were not written; call Flush or CloseFile before"));
-  }
-  return words;
-}
-
-}  // namespace
-
 PageCache::~PageCache() {
   CacheState& state = rep_->state;
   {
@@ -272,11 +268,9 @@ PageCache::~PageCache() {
     io::MutexLock lock(state.mutex);
     words = LastWords(state);
     if (!drained) {
-      words.push_back(absl::StrCat("a PageCache died with ",
-                                   state.engine->depth() - state.free_transfers,
-                                   " transfers in flight after ",
-                                   absl::FormatDuration(state.timeouts.drain),
-                                   "; their frames are never given back"));
+      words.push_back(absl::StrCat(
+          "a PageCache died with ", state.transfers, " transfers in flight after ",
+          absl::FormatDuration(state.timeouts.drain), "; their frames are never given back"));
     }
     for (const FileId id : state.files.Ids()) {
       if (state.files.at(id).in_flight == 0) files.push_back(state.files.at(id).handle);

@@ -76,7 +76,7 @@ namespace fixpool::storage {
 class PageCache {
  public:
   struct Options {
-    // Memory for pages, in all; the tables take about 150 bytes a page beside it. Default:
+    // Memory for pages, in all; the tables take about 200 bytes a page beside it. Default:
     // enough to be of use, little enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // Bytes of a page: a power of two from 4 KiB to 1 MiB. Default: what most engines use.

@@ -27,9 +27,9 @@ absl::StatusOr<PageFile*> PageFileTable::Add(PageFile file) {
       slot = std::min(slot, i);
     } else if (slots_[i]->file->device() == file.file->device() &&
                slots_[i]->file->inode() == file.file->inode()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("OpenFile of ", file.path(), ": it is open in this cache already, as ",
-                       slots_[i]->path(), "; use that FileId"));
+      return absl::FailedPreconditionError(absl::StrCat("OpenFile of ", file.path(),
+                                                        ": it is open in this cache already, as ",
+                                                        slots_[i]->path(), "; use that FileId"));
     }
   }
   if (slot == kMaxFiles) {
@@ -63,8 +63,8 @@ size_t PageFileTable::size() const {
 }
 
 absl::Status UnknownFileStatus(FileId id) {
-  return absl::NotFoundError(
-      absl::StrCat(id.ToString(), " is not open in this cache: closed, never opened, or another's"));
+  return absl::NotFoundError(absl::StrCat(
+      id.ToString(), " is not open in this cache: closed, never opened, or another's"));
 }
 
 }  // namespace fixpool::storage

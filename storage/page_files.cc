@@ -18,8 +18,8 @@ absl::Status CheckAlignment(const CacheState& state, const io::File& file) {
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "OpenFile of ", file.path(), ": direct I/O on it needs lengths that are multiples of ",
-      alignment.offset_bytes, " bytes and addresses that are multiples of ",
-      alignment.memory_bytes, ", which pages of ", state.page_bytes,
+      alignment.offset_bytes, " bytes and addresses that are multiples of ", alignment.memory_bytes,
+      ", which pages of ", state.page_bytes,
       " bytes are not; use larger pages or FileOptions::direct = kNever"));
 }
 
@@ -38,8 +38,8 @@ absl::Status Preallocate(const CacheState& state, io::File& file, uint64_t size_
 absl::StatusOr<PageFile> OpenUnlisted(CacheState& state, const std::string& path,
                                       const FileOptions& options) {
   if (options.read_only && options.preallocate_bytes > 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "OpenFile of ", path, ": read_only and preallocate_bytes exclude each other"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("OpenFile of ", path, ": read_only and preallocate_bytes exclude each other"));
   }
   absl::StatusOr<std::shared_ptr<io::File>> file =
       io::File::Open(path, {.create = options.create,
@@ -104,10 +104,9 @@ absl::Status WaitUntilIdle(CacheState& state, FileId id, io::Deadline deadline) 
                          " transfers are still in flight; the file stays open"));
       }
     }
-    state.reaper.WaitFor(seen,
-                         in_flight ? CompletionReaper::Wanted::kCompletion
-                                   : CompletionReaper::Wanted::kSignal,
-                         deadline);
+    state.reaper.WaitFor(
+        seen, in_flight ? CompletionReaper::Wanted::kCompletion : CompletionReaper::Wanted::kSignal,
+        deadline);
   }
 }
 

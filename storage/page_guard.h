@@ -28,7 +28,7 @@ namespace fixpool::storage {
 // itself.
 class [[nodiscard]] ReadGuard {
  public:
-  ReadGuard() = default;  // holds no page
+  ReadGuard() = default;                                         // holds no page
   explicit ReadGuard(PageHold hold) : hold_(std::move(hold)) {}  // for PageCache
   ReadGuard(ReadGuard&&) noexcept = default;
   ReadGuard& operator=(ReadGuard&&) noexcept = default;
@@ -55,7 +55,7 @@ class [[nodiscard]] ReadGuard {
 // while the guard lives, so that what reaches the disk is what some guard left behind.
 class [[nodiscard]] WriteGuard {
  public:
-  WriteGuard() = default;  // holds no page
+  WriteGuard() = default;                                         // holds no page
   explicit WriteGuard(PageHold hold) : hold_(std::move(hold)) {}  // for PageCache
   WriteGuard(WriteGuard&&) noexcept = default;
   WriteGuard& operator=(WriteGuard&&) noexcept = default;

@@ -69,8 +69,8 @@ class PageLatch {
   uint32_t readers_ = 0;        // > 0 excludes writer_ != 0
   uint32_t shared_waiting_ = 0;
   uint32_t exclusive_waiting_ = 0;
-  bool readers_turn_ = false;   // a writer left while readers waited: they come first
-  bool write_back_ = false;     // excludes writer_ != 0
+  bool readers_turn_ = false;  // a writer left while readers waited: they come first
+  bool write_back_ = false;    // excludes writer_ != 0
 };
 
 }  // namespace fixpool::storage

@@ -35,8 +35,8 @@ absl::Status CheckHandle(const CacheState& state, FrameIndex index, absl::string
   return io::ValidationStatus(
       *error, absl::StrCat(operation, " of ", state.NameOf(frame.page),
                            ": refused, because the handle of its frame is not valid (",
-                           io::ValidationErrorName(*error), "): ",
-                           state.arena->Validate(frame.handle).message()));
+                           io::ValidationErrorName(*error),
+                           "): ", state.arena->Validate(frame.handle).message()));
 }
 
 void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, IoBatch& batch)
@@ -44,15 +44,15 @@ void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, IoBatch
   const Frame& frame = state.frames[index];
   PageFile& file = state.files.at(frame.page.file);
   ++file.in_flight;
-  --state.free_transfers;
-  batch.Add({.operation = kind == TransferKind::kRead ? io::IoOperation::kRead
-                                                      : io::IoOperation::kWrite,
-             .file = file.handle,
-             .region = frame.handle.region,
-             .data = state.DataOf(index),
-             .length_bytes = state.page_bytes,
-             .offset_bytes = frame.page.page_number * state.page_bytes,
-             .user_data = UserData(kind, ToInt(index))});
+  ++state.transfers;
+  batch.Add(
+      {.operation = kind == TransferKind::kRead ? io::IoOperation::kRead : io::IoOperation::kWrite,
+       .file = file.handle,
+       .region = frame.handle.region,
+       .data = state.DataOf(index),
+       .length_bytes = state.page_bytes,
+       .offset_bytes = frame.page.page_number * state.page_bytes,
+       .user_data = UserData(kind, ToInt(index))});
 }
 
 void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& status)
@@ -177,7 +177,7 @@ void StartSync(CacheState& state, PageFile& file, IoBatch& batch) {
   ++file.in_flight;
   ++file.syncs_started;
   file.unsynced = false;
-  --state.free_transfers;
+  ++state.transfers;
   batch.Add({.operation = io::IoOperation::kSync,
              .file = file.handle,
              .user_data = UserData(TransferKind::kSync, file.id.slot())});
@@ -202,11 +202,12 @@ void Submit(CacheState& state, IoBatch& batch) {
       deadline = state.environment->DeadlineAfter(state.timeouts.access);
     }
     if (state.environment->Expired(*deadline)) {
-      EndRefused(state, rest.front(),
-                 absl::ResourceExhaustedError(absl::StrCat(
-                     "the engine took no transfer for ", absl::FormatDuration(state.timeouts.access),
-                     " with ", state.engine->in_flight(), " of ", state.engine->depth(),
-                     " in flight; is another user of it at work?")));
+      EndRefused(
+          state, rest.front(),
+          absl::ResourceExhaustedError(absl::StrCat(
+              "the engine took no transfer for ", absl::FormatDuration(state.timeouts.access),
+              " with ", state.engine->in_flight(), " of ", state.engine->depth(),
+              " in flight; is another user of it at work?")));
       rest.remove_prefix(1);
       continue;
     }
@@ -231,7 +232,7 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
     io::MutexLock lock(state.mutex);
     for (const io::IoCompletion& completion : completions) {
       const uint32_t index = IndexOf(completion.user_data);
-      ++state.free_transfers;
+      --state.transfers;
       std::string message;
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:

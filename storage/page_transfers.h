@@ -34,7 +34,7 @@ class IoBatch {
 // Whether one more transfer can be started, with `reserve` left over for others.
 inline bool CanStart(const CacheState& state, const IoBatch& batch, uint32_t reserve = 0)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  return state.free_transfers > reserve && batch.room() > 0;
+  return state.transfers + reserve < state.engine->depth() && batch.room() > 0;
 }
 
 // The Start functions need CanStart. An error is that of arena::PageArena::Check: the frame's
