@@ -1,0 +1,156 @@
+// A PageArena in the hands of several threads.
+
+#include <atomic>
+#include <barrier>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fixpool/arena/page_arena.h"
+#include "fixpool/io/error.h"
+#include "fixpool/io/fixed_buffer_registry.h"
+#include "gtest/gtest.h"
+#include "tests/support/seed.h"
+
+namespace fixpool::arena {
+namespace {
+
+constexpr uint32_t kPageBytes = 4096;
+
+class PageArenaThreadsTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<PageArena> Make(size_t page_count, size_t pages_in_region) {
+    auto arena = PageArena::Create(registry_.get(), {.size_bytes = page_count * kPageBytes,
+                                                     .region_bytes = pages_in_region * kPageBytes});
+    EXPECT_TRUE(arena.ok()) << arena.status();
+    return *std::move(arena);
+  }
+
+  template <typename Body>
+  static void OnThreads(int count, Body body) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < count; ++t) threads.emplace_back([t, &body] { body(t); });
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  const std::unique_ptr<io::FixedBufferRegistry> registry_ =
+      io::FixedBufferRegistry::Create({}).value();
+};
+
+// Who owns a page, written at both ends of it.
+void WriteTag(std::byte* page, uint64_t tag) {
+  std::memcpy(page, &tag, sizeof(tag));
+  std::memcpy(page + kPageBytes - sizeof(tag), &tag, sizeof(tag));
+}
+bool HasTag(const std::byte* page, uint64_t tag) {
+  return std::memcmp(page, &tag, sizeof(tag)) == 0 &&
+         std::memcmp(page + kPageBytes - sizeof(tag), &tag, sizeof(tag)) == 0;
+}
+
+TEST_F(PageArenaThreadsTest, EveryPageHasOneOwner) {
+  const auto arena = Make(64, 10);
+  const uint64_t seed = tests::Seed();
+  OnThreads(4, [&](int t) {
+    std::mt19937_64 random(seed + static_cast<uint64_t>(t));
+    std::vector<std::pair<PageHandle, uint64_t>> held;
+    for (uint64_t i = 0; i < 20000; ++i) {
+      if (held.size() < 20 && random() % 2 == 0) {
+        const auto page = arena->TryAllocate();
+        if (!page.has_value()) continue;
+        const uint64_t tag = static_cast<uint64_t>(t) << 32 | i;
+        WriteTag(arena->AddressOf(*page), tag);
+        held.emplace_back(*page, tag);
+      } else if (!held.empty()) {
+        std::swap(held[random() % held.size()], held.back());
+        const auto [page, tag] = held.back();
+        held.pop_back();
+        std::byte* const bytes = arena->AddressOf(page);
+        ASSERT_NE(bytes, nullptr);
+        ASSERT_TRUE(HasTag(bytes, tag));
+        ASSERT_TRUE(arena->Free(page).ok());
+      }
+    }
+    for (const auto& [page, tag] : held) ASSERT_TRUE(arena->Free(page).ok());
+  });
+  EXPECT_EQ(arena->free_count(), arena->page_count());
+}
+
+// As many pages as threads, each in a region of its own, so that regions become empty and
+// full all the time: a thread that holds none must always get one.
+TEST_F(PageArenaThreadsTest, NeverRefusesWhileAPageIsFree) {
+  constexpr int kThreads = 4;
+  for (const size_t pages_in_region : {1u, 2u, 4u}) {
+    const auto arena = Make(kThreads, pages_in_region);
+    OnThreads(kThreads, [&](int) {
+      for (int i = 0; i < 20000; ++i) {
+        const auto page = arena->TryAllocate();
+        ASSERT_TRUE(page.has_value());
+        ASSERT_TRUE(arena->Free(*page).ok());
+      }
+    });
+    EXPECT_EQ(arena->free_count(), arena->page_count());
+  }
+}
+
+TEST_F(PageArenaThreadsTest, OfTwoThreadsThatFreeAPageOneIsTold) {
+  const auto arena = Make(4, 4);
+  constexpr int kRounds = 5000;
+  std::vector<PageHandle> pages(kRounds);
+  std::vector<std::atomic<int>> freed(kRounds);
+  std::atomic<int> stale{0};
+  std::barrier round(2);
+  OnThreads(2, [&](int t) {
+    for (int i = 0; i < kRounds; ++i) {
+      if (t == 0) pages[i] = *arena->Allocate();
+      round.arrive_and_wait();
+      const absl::Status status = arena->Free(pages[i]);
+      if (status.ok()) {
+        freed[i].fetch_add(1);
+      } else if (io::ValidationErrorOf(status) == io::ValidationError::kStaleGeneration) {
+        stale.fetch_add(1);
+      }
+      round.arrive_and_wait();
+    }
+  });
+  for (const std::atomic<int>& count : freed) EXPECT_EQ(count.load(), 1);
+  EXPECT_EQ(stale.load(), kRounds);
+  EXPECT_EQ(arena->free_count(), 4u);
+}
+
+// Handles go stale under the reader, who must get the old answer or the new one.
+TEST_F(PageArenaThreadsTest, ChecksWhileOthersAllocateAndFree) {
+  const auto arena = Make(8, 3);
+  std::atomic<uint64_t> published_region{0};
+  std::atomic<uint64_t> published_page{0};
+  std::atomic<bool> stop{false};
+  std::atomic<int> strange{0};
+  OnThreads(3, [&](int t) {
+    if (t == 0) {
+      for (int i = 0; i < 20000; ++i) {
+        const PageHandle page = *arena->TryAllocate();
+        published_region.store(page.region.bits());
+        published_page.store(uint64_t{page.page_index} << 32 | page.generation);
+        ASSERT_TRUE(arena->Free(page).ok());
+      }
+      stop.store(true);
+      return;
+    }
+    while (!stop.load()) {
+      const uint64_t bits = published_page.load();
+      const PageHandle page{.region = io::RegionId::FromBits(published_region.load()),
+                            .page_index = static_cast<uint32_t>(bits >> 32),
+                            .generation = static_cast<uint32_t>(bits)};
+      const auto error = arena->Check(page);
+      // Region and page may be of two pages, so any answer but "another's" can be right.
+      if (error == io::ValidationError::kForeignRegistry) strange.fetch_add(1);
+    }
+  });
+  EXPECT_EQ(strange.load(), 0);
+}
+
+}  // namespace
+}  // namespace fixpool::arena

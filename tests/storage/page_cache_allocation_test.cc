@@ -1,0 +1,68 @@
+// That nothing is allocated on a hit, a miss or an eviction.
+
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+#include "fixpool/storage/page_cache.h"
+#include "gtest/gtest.h"
+#include "tests/storage/level_fixture.h"
+
+namespace {
+// Of this thread: an engine's own threads are their own business.
+thread_local uint64_t allocations = 0;
+}  // namespace
+
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  ++allocations;
+  const std::size_t unit = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(unit, (size + unit - 1) / unit * unit)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+namespace fixpool::tests {
+namespace {
+
+using storage::PageId;
+
+class PageCacheAllocationTest : public LevelTest {};
+INSTANTIATE_TEST_SUITE_P(Levels, PageCacheAllocationTest, AllLevels(), LevelName);
+
+TEST_P(PageCacheAllocationTest, NothingIsAllocatedAfterCreate) {
+  FIXPOOL_START_OR_SKIP(8);
+  file_ = *cache().OpenFile(scratch_.MakeFile("data.db", FileText(64)));
+  const auto use_all = [&] {
+    for (uint64_t page = 0; page < 64; ++page) {
+      const PageId next = Page((page + 1) % 64);
+      if (!cache().Prefetch({&next, 1}).ok()) std::abort();
+      auto writer = cache().Write(Page(page));
+      if (!writer.ok()) std::abort();
+      if (page % 3 == 0) writer->mutable_bytes()[0] ^= std::byte{1};
+      writer->Release();
+      if (!cache().Read(Page(page)).ok()) std::abort();
+      if (page % 10 == 0 && !cache().Make(Page(page)).ok()) std::abort();
+    }
+  };
+  use_all();  // what is made once, is made now
+  const storage::CacheStats before = cache().Stats();
+  const uint64_t allocations_before = allocations;
+  for (int round = 0; round < 5; ++round) use_all();
+  EXPECT_EQ(allocations - allocations_before, 0u);
+  const storage::CacheStats after = cache().Stats();
+  EXPECT_GT(after.hits, before.hits);
+  EXPECT_GT(after.misses, before.misses);
+  EXPECT_GT(after.evictions, before.evictions);
+  EXPECT_GT(after.eviction_writes, before.eviction_writes);
+}
+
+}  // namespace
+}  // namespace fixpool::tests

@@ -1,0 +1,201 @@
+// Many threads, few frames, a model, and what the disk holds afterwards.
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "fixpool/storage/page_cache.h"
+#include "gtest/gtest.h"
+#include "tests/storage/level_fixture.h"
+#include "tests/support/seed.h"
+
+namespace fixpool::tests {
+namespace {
+
+using storage::FileId;
+using storage::PageId;
+using storage::ReadGuard;
+using storage::WriteGuard;
+
+constexpr uint32_t kFrames = 24;
+constexpr uint64_t kPages = 160;  // of each file
+constexpr int kFiles = 2;
+constexpr int kThreads = 6;
+// Of the run, not of a test: nothing is expected to take a time.
+constexpr absl::Duration kRunFor = absl::Milliseconds(1500);
+
+// What every page holds: who it is, and how often it was changed, all over it.
+struct Record {
+  uint64_t file;
+  uint64_t page;
+  uint64_t changes;
+  uint64_t check;
+
+  static Record Of(uint64_t file, uint64_t page, uint64_t changes) {
+    return {file, page, changes, (file * 31 + page) * 31 + changes};
+  }
+  friend bool operator==(const Record&, const Record&) = default;
+};
+
+void Fill(std::span<std::byte> bytes, const Record& record) {
+  for (size_t at = 0; at < bytes.size(); at += sizeof(record)) {
+    std::memcpy(&bytes[at], &record, sizeof(record));
+  }
+}
+
+// The number of changes, or a failure: every record of the page says the same.
+uint64_t ChangesOf(std::span<const std::byte> bytes, uint64_t file, uint64_t page) {
+  Record first;
+  std::memcpy(&first, bytes.data(), sizeof(first));
+  EXPECT_EQ(first, Record::Of(file, page, first.changes)) << "file " << file << ", page " << page;
+  for (size_t at = sizeof(first); at < bytes.size(); at += sizeof(first)) {
+    if (std::memcmp(&bytes[at], &first, sizeof(first)) == 0) continue;
+    ADD_FAILURE() << "torn: file " << file << ", page " << page << ", byte " << at;
+    break;
+  }
+  return first.changes;
+}
+
+class PageCacheStressTest : public LevelTest {
+ protected:
+  std::string Path(int file) const { return scratch_.File("data" + std::to_string(file)); }
+
+  void MakeFiles() {
+    for (int file = 0; file < kFiles; ++file) {
+      files_[file] = *cache().OpenFile(Path(file), {.create = true});
+      for (uint64_t page = 0; page < kPages; ++page) {
+        WriteGuard guard = *cache().Make({files_[file], page});
+        Fill(guard.mutable_bytes(), Record::Of(file, page, 0));
+      }
+    }
+  }
+
+  // Half of the accesses go to a tenth of the pages.
+  static uint64_t AnyPage(std::mt19937_64& random) {
+    return random() % 2 == 0 ? random() % kPages : random() % (kPages / 10);
+  }
+
+  void OneStep(std::mt19937_64& random) {
+    const int file = static_cast<int>(random() % kFiles);
+    const uint64_t page = AnyPage(random);
+    const PageId id{files_[file], page};
+    const uint64_t dice = random() % 1000;
+    if (dice < 3) {
+      ASSERT_TRUE(cache().Flush(files_[file]).ok());
+    } else if (dice < 100) {
+      std::array<PageId, 5> ahead;
+      for (PageId& one : ahead) one = {files_[file], AnyPage(random)};
+      ASSERT_TRUE(cache().Prefetch(ahead).ok());
+    } else if (dice < 500) {
+      const absl::StatusOr<ReadGuard> guard = cache().Read(id);
+      ASSERT_TRUE(guard.ok()) << guard.status();
+      const uint64_t seen = ChangesOf(guard->bytes(), file, page);
+      ASSERT_EQ(seen, changes_[file][page]);
+    } else {
+      absl::StatusOr<WriteGuard> guard = cache().Write(id);
+      ASSERT_TRUE(guard.ok()) << guard.status();
+      const uint64_t seen = ChangesOf(guard->bytes(), file, page);
+      ASSERT_EQ(seen, changes_[file][page]);
+      if (dice < 600) return;  // looked, and left it as it was
+      Fill(guard->mutable_bytes(), Record::Of(file, page, seen + 1));
+      changes_[file][page] = seen + 1;
+    }
+  }
+
+  void ExpectOnDisk() {
+    for (int file = 0; file < kFiles; ++file) {
+      const std::string text = ReadWholeFile(Path(file));
+      ASSERT_EQ(text.size(), kPages * kPageBytes);
+      for (uint64_t page = 0; page < kPages; ++page) {
+        const auto* bytes = reinterpret_cast<const std::byte*>(&text[page * kPageBytes]);
+        EXPECT_EQ(ChangesOf({bytes, kPageBytes}, file, page), changes_[file][page]);
+      }
+    }
+  }
+
+  std::array<FileId, kFiles> files_;
+  // Each guarded by the latch of its page, which is part of what is tested.
+  std::array<std::array<uint64_t, kPages>, kFiles> changes_{};
+};
+INSTANTIATE_TEST_SUITE_P(Levels, PageCacheStressTest, AllLevels(), LevelName);
+
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) {
+  FIXPOOL_START_OR_SKIP(kFrames);
+  MakeFiles();
+  const uint64_t seed = Seed();
+  const absl::Time end = absl::Now() + kRunFor;
+  std::atomic<uint64_t> steps{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      std::mt19937_64 random(seed + static_cast<uint64_t>(i));
+      while (absl::Now() < end && !HasFailure()) {
+        OneStep(random);
+        ++steps;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_FALSE(HasFailure());
+  std::printf("%llu steps; %s\n", static_cast<unsigned long long>(steps),
+              cache().Stats().ToString().c_str());
+  EXPECT_EQ(cache().Stats().pinned_frames, 0u);
+  EXPECT_EQ(cache().Stats().read_errors + cache().Stats().write_errors, 0u);
+  ASSERT_TRUE(cache().FlushAll().ok());
+  EXPECT_EQ(cache().Stats().dirty_frames, 0u);
+  ExpectOnDisk();
+  for (const FileId file : files_) ASSERT_TRUE(cache().CloseFile(file).ok());
+  Stop();
+  FIXPOOL_START_OR_SKIP(kFrames);
+  for (int file = 0; file < kFiles; ++file) {
+    const FileId id = *cache().OpenFile(Path(file), {.read_only = true});
+    ASSERT_EQ(*cache().PageCount(id), kPages);
+    for (uint64_t page = 0; page < kPages; ++page) {
+      const ReadGuard guard = *cache().Read({id, page});
+      EXPECT_EQ(ChangesOf(guard.bytes(), file, page), changes_[file][page]);
+    }
+  }
+}
+
+// As many threads as frames, each holding one page and wanting another: every wait ends, by
+// a frame or by the deadline, and nothing is lost.
+TEST_P(PageCacheStressTest, MoreGuardsThanFramesEndInErrorsAndNotInAHang) {
+  FIXPOOL_START_OR_SKIP(4);
+  MakeFiles();
+  const uint64_t seed = Seed();
+  std::atomic<int> refused{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      std::mt19937_64 random(seed + static_cast<uint64_t>(i));
+      for (int step = 0; step < 30; ++step) {
+        const storage::AccessOptions options{.timeout = absl::Milliseconds(5)};
+        const PageId first{files_[0], random() % kPages};
+        const PageId second{files_[1], random() % kPages};
+        const absl::StatusOr<ReadGuard> held = cache().Read(first, options);
+        const absl::StatusOr<WriteGuard> wanted = cache().Write(second, options);
+        for (const absl::Status& status : {held.status(), wanted.status()}) {
+          if (status.ok()) continue;
+          EXPECT_TRUE(absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status))
+              << status;
+          ++refused;
+        }
+        if (held.ok()) ChangesOf(held->bytes(), 0, first.page_number);
+        if (wanted.ok()) ChangesOf(wanted->bytes(), 1, second.page_number);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::printf("%d refused\n", refused.load());
+  EXPECT_EQ(cache().Stats().pinned_frames, 0u);
+  ASSERT_TRUE(cache().FlushAll().ok());
+  ExpectOnDisk();
+}
+
+}  // namespace
+}  // namespace fixpool::tests

@@ -1,0 +1,241 @@
+#include "tests/support/fake_engine.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::tests {
+
+using io::IoOperation;
+
+FakeEngine::FakeEngine(io::FixedBufferRegistry* registry, Options options)
+    : registry_(registry),
+      environment_(registry->environment()),
+      options_(options),
+      depth_(options.depth) {}
+
+FakeEngine::~FakeEngine() = default;
+
+void FakeEngine::Changed() {
+  changes_.fetch_add(1);
+  environment_->Wake(changes_);
+}
+
+void FakeEngine::Fail(const Match& match, absl::Status status, int times) {
+  io::MutexLock lock(mutex_);
+  failures_.push_back({match, std::move(status), times});
+}
+
+void FakeEngine::Hold(const Match& match) {
+  io::MutexLock lock(mutex_);
+  holds_.push_back(match);
+}
+
+void FakeEngine::FailNothing() {
+  io::MutexLock lock(mutex_);
+  failures_.clear();
+}
+
+void FakeEngine::ReleaseAll() {
+  {
+    io::MutexLock lock(mutex_);
+    holds_.clear();
+  }
+  Changed();
+}
+
+void FakeEngine::BeFull(int times) {
+  io::MutexLock lock(mutex_);
+  full_times_ = times;
+}
+
+void FakeEngine::TakeAtMost(size_t requests) {
+  io::MutexLock lock(mutex_);
+  take_at_most_ = requests;
+}
+
+void FakeEngine::RefuseNext(absl::Status status) {
+  io::MutexLock lock(mutex_);
+  refuse_next_ = std::move(status);
+}
+
+uint64_t FakeEngine::Count(IoOperation operation) const {
+  io::MutexLock lock(mutex_);
+  uint64_t count = 0;
+  for (const auto& [key, times] : counts_) {
+    if (std::get<0>(key) == operation) count += times;
+  }
+  return count;
+}
+
+uint64_t FakeEngine::Count(IoOperation operation, uint64_t offset_bytes) const {
+  io::MutexLock lock(mutex_);
+  const auto found = counts_.find({operation, offset_bytes});
+  return found == counts_.end() ? 0 : found->second;
+}
+
+uint64_t FakeEngine::submits() const {
+  io::MutexLock lock(mutex_);
+  return submits_;
+}
+
+size_t FakeEngine::ready() const {
+  io::MutexLock lock(mutex_);
+  size_t ready = 0;
+  for (const Operation& operation : operations_) ready += IsHeld(operation.request) ? 0 : 1;
+  return ready;
+}
+
+absl::StatusOr<io::FileHandle> FakeEngine::AddFile(std::shared_ptr<io::File> file) {
+  if (file == nullptr) return absl::InvalidArgumentError("AddFile: null");
+  io::MutexLock lock(mutex_);
+  files_[++last_generation_] = std::move(file);
+  return io::FileHandle(0, last_generation_);
+}
+
+absl::Status FakeEngine::RemoveFile(io::FileHandle file, io::Deadline) {
+  io::MutexLock lock(mutex_);
+  for (const Operation& operation : operations_) {
+    if (operation.request.file == file) return absl::DeadlineExceededError("still in flight");
+  }
+  return files_.erase(file.generation()) == 1 ? absl::OkStatus() : absl::NotFoundError("no file");
+}
+
+absl::StatusOr<io::EngineLevel> FakeEngine::LevelOf(io::FileHandle) const {
+  return io::EngineLevel::kThreads;
+}
+
+bool FakeEngine::Matches(const Match& match, const io::IoRequest& request) {
+  return match.operation.value_or(request.operation) == request.operation &&
+         match.offset_bytes.value_or(request.offset_bytes) == request.offset_bytes;
+}
+
+bool FakeEngine::IsHeld(const io::IoRequest& request) const {
+  for (const Match& hold : holds_) {
+    if (Matches(hold, request)) return true;
+  }
+  return false;
+}
+
+std::optional<absl::Status> FakeEngine::TakeFailure(const io::IoRequest& request) {
+  for (Failure& failure : failures_) {
+    if (failure.times == 0 || !Matches(failure.match, request)) continue;
+    if (failure.times > 0) --failure.times;
+    return failure.status;
+  }
+  return std::nullopt;
+}
+
+absl::Status FakeEngine::Accept(const io::IoRequest& request) {
+  const auto file = files_.find(request.file.generation());
+  if (file == files_.end()) return absl::NotFoundError("no such file");
+  operations_.push_back({request, {}, file->second});
+  if (request.operation != IoOperation::kSync) {
+    const auto error = registry_->TryLease(request.region, request.data, request.length_bytes,
+                                           operations_.back().lease);
+    if (error.has_value()) {
+      operations_.pop_back();
+      return registry_->Explain(*error, request.region, request.data, request.length_bytes);
+    }
+  }
+  ++counts_[{request.operation, request.offset_bytes}];
+  in_flight_.fetch_add(1);
+  return absl::OkStatus();
+}
+
+io::SubmitResult FakeEngine::Submit(absl::Span<const io::IoRequest> requests) {
+  io::SubmitResult result;
+  {
+    io::MutexLock lock(mutex_);
+    ++submits_;
+    if (full_times_ > 0) {
+      --full_times_;
+      return result;
+    }
+    for (const io::IoRequest& request : requests.subspan(0, take_at_most_)) {
+      if (in_flight() >= depth()) break;
+      result.status = std::exchange(refuse_next_, absl::OkStatus());
+      if (result.status.ok()) result.status = Accept(request);
+      if (!result.status.ok()) break;
+      ++result.accepted;
+    }
+  }
+  Changed();
+  return result;
+}
+
+size_t FakeEngine::TakeReady(absl::Span<io::IoCompletion> completions) {
+  size_t count = 0;
+  while (count < completions.size()) {
+    auto chosen = operations_.end();
+    for (auto it = operations_.begin(); it != operations_.end(); ++it) {
+      if (IsHeld(it->request)) continue;
+      chosen = it;
+      if (!options_.last_in_first_out) break;
+    }
+    if (chosen == operations_.end()) break;
+    Perform(*chosen, completions[count++]);
+    operations_.erase(chosen);
+    in_flight_.fetch_sub(1);
+  }
+  return count;
+}
+
+void FakeEngine::Perform(Operation& operation, io::IoCompletion& completion) {
+  const io::IoRequest& request = operation.request;
+  completion = {.user_data = request.user_data, .status = {}, .transferred_bytes = 0};
+  if (std::optional<absl::Status> failure = TakeFailure(request)) {
+    completion.status = *std::move(failure);
+    return;
+  }
+  const int descriptor = operation.file->descriptor();
+  const off_t offset = static_cast<off_t>(request.offset_bytes);
+  if (request.operation == IoOperation::kSync) {
+    completion.status = operation.file->Sync();
+    return;
+  }
+  const bool read = request.operation == IoOperation::kRead;
+  const ssize_t result = read ? pread(descriptor, request.data, request.length_bytes, offset)
+                              : pwrite(descriptor, request.data, request.length_bytes, offset);
+  if (result < 0) {
+    completion.status = io::ErrnoStatus(errno, read ? "pread" : "pwrite");
+    return;
+  }
+  completion.transferred_bytes = static_cast<uint32_t>(result);
+  if (read) {
+    std::memset(static_cast<char*>(request.data) + result, 0xee,
+                request.length_bytes - static_cast<size_t>(result));
+  } else {
+    FIXPOOL_CHECK(static_cast<uint32_t>(result) == request.length_bytes, "a short write");
+  }
+}
+
+size_t FakeEngine::Reap(absl::Span<io::IoCompletion> completions, io::Deadline deadline) {
+  while (true) {
+    const uint32_t seen = changes_.load();
+    {
+      io::MutexLock lock(mutex_);
+      if (const size_t count = TakeReady(completions); count > 0) return count;
+      if (operations_.empty()) return 0;
+    }
+    if (environment_->Expired(deadline)) return 0;
+    environment_->Wait(changes_, seen, deadline);
+  }
+}
+
+io::EngineReport FakeEngine::Report() const {
+  io::EngineReport report;
+  report.level = io::EngineLevel::kThreads;
+  report.downgrade_reason = "a fake";
+  report.depth = depth();
+  return report;
+}
+
+}  // namespace fixpool::tests

@@ -1,0 +1,132 @@
+#ifndef FIXPOOL_TESTS_SUPPORT_FAKE_ENGINE_H_
+#define FIXPOOL_TESTS_SUPPORT_FAKE_ENGINE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "fixpool/io/environment.h"
+#include "fixpool/io/file.h"
+#include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/io_engine.h"
+#include "fixpool/io/mutex.h"
+
+namespace fixpool::tests {
+
+// An IoEngine that does as it is told.
+//
+//   FakeEngine engine(registry, {.depth = 8});
+//   engine.Fail({.operation = io::IoOperation::kWrite}, io::ErrnoStatus(ENOSPC, "the test"));
+//   engine.Hold({.operation = io::IoOperation::kRead, .offset_bytes = 4096});
+//   ... the read stays in flight ...
+//   engine.ReleaseAll();
+//
+// Transfers are done on the real file when they are reaped and not before, by the thread that
+// reaps, in an order that is the same in each run: submission order, or the reverse of it.
+// Behind a short read the buffer is scribbled over, as an engine may do. Regions are validated
+// and leased as by the real ones.
+// Thread-safe; with one thread, deterministic.
+class FakeEngine final : public io::IoEngine {
+ public:
+  struct Options {
+    uint32_t depth = 16;
+    bool last_in_first_out = false;
+  };
+  // Which requests a rule is about; what is absent matches all.
+  struct Match {
+    std::optional<io::IoOperation> operation = std::nullopt;
+    std::optional<uint64_t> offset_bytes = std::nullopt;
+  };
+  static constexpr int kAlways = -1;
+
+  FakeEngine(io::FixedBufferRegistry* registry, Options options);
+  ~FakeEngine() override;
+
+  // The next `times` requests that match end with `status`, untouched.
+  void Fail(const Match& match, absl::Status status, int times = 1);
+  // Requests that match stay in flight, also those that are in flight already.
+  void Hold(const Match& match);
+  // Ends all rules of Fail, or of Hold.
+  void FailNothing();
+  void ReleaseAll();
+  // As AddFile of a slow device may.
+  void LowerDepth(uint32_t depth) { depth_ = depth; }
+  // The next `times` calls of Submit find the engine full.
+  void BeFull(int times);
+  // Submit takes at most this many requests a call.
+  void TakeAtMost(size_t requests);
+  // Submit refuses the next request with `status`.
+  void RefuseNext(absl::Status status);
+
+  // Requests accepted so far.
+  uint64_t Count(io::IoOperation operation) const;
+  uint64_t Count(io::IoOperation operation, uint64_t offset_bytes) const;
+  // Calls of Submit that brought requests.
+  uint64_t submits() const;
+  // In flight and not held.
+  size_t ready() const;
+
+  absl::StatusOr<io::FileHandle> AddFile(std::shared_ptr<io::File> file) override;
+  absl::Status RemoveFile(io::FileHandle file, io::Deadline deadline) override;
+  absl::StatusOr<io::EngineLevel> LevelOf(io::FileHandle file) const override;
+  io::SubmitResult Submit(absl::Span<const io::IoRequest> requests) override;
+  size_t Reap(absl::Span<io::IoCompletion> completions, io::Deadline deadline) override;
+  uint32_t depth() const override { return depth_.load(); }
+  uint32_t in_flight() const override { return in_flight_.load(); }
+  io::EngineReport Report() const override;
+
+ private:
+  struct Operation {
+    io::IoRequest request;
+    io::RegionLease lease;
+    std::shared_ptr<io::File> file;
+  };
+  struct Failure {
+    Match match;
+    absl::Status status;
+    int times;
+  };
+
+  static bool Matches(const Match& match, const io::IoRequest& request);
+  bool IsHeld(const io::IoRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Status> TakeFailure(const io::IoRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Accept(const io::IoRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  size_t TakeReady(absl::Span<io::IoCompletion> completions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Perform(Operation& operation, io::IoCompletion& completion)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Changed();
+
+  io::FixedBufferRegistry* const registry_;
+  io::Environment* const environment_;
+  const Options options_;
+  std::atomic<uint32_t> depth_;
+  std::atomic<uint32_t> in_flight_{0};
+  std::atomic<uint32_t> changes_{0};
+
+  mutable io::Mutex mutex_;
+  std::map<uint32_t, std::shared_ptr<io::File>> files_ ABSL_GUARDED_BY(mutex_);  // by generation
+  uint32_t last_generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::list<Operation> operations_ ABSL_GUARDED_BY(mutex_);  // as submitted
+  std::vector<Failure> failures_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Match> holds_ ABSL_GUARDED_BY(mutex_);
+  int full_times_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t take_at_most_ ABSL_GUARDED_BY(mutex_) = ~size_t{0};
+  absl::Status refuse_next_ ABSL_GUARDED_BY(mutex_);
+  uint64_t submits_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::tuple<io::IoOperation, uint64_t>, uint64_t> counts_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace fixpool::tests
+
+#endif  // FIXPOOL_TESTS_SUPPORT_FAKE_ENGINE_H_
