@@ -1,0 +1,157 @@
+#include "benchmarks/page_io_report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "benchmarks/exit_code.h"
+#include "fixpool/arena/format_bytes.h"
+#include "fixpool/io/error.h"
+
+namespace fixpool::benchmarks {
+namespace {
+
+// A quotient that is 0, and not infinite, where nothing happened.
+double Per(double amount, double divisor) { return divisor > 0 ? amount / divisor : 0; }
+
+struct Rates {
+  double operations_per_second;
+  double bytes_per_second;
+  double cpu_ns_per_operation;
+};
+
+Rates RatesOf(const PageFile& file, const RunResult& result) {
+  const auto operations = static_cast<double>(result.operations);
+  const double per_second = Per(operations, result.interval.seconds);
+  return {.operations_per_second = per_second,
+          .bytes_per_second = per_second * file.page_bytes(),
+          .cpu_ns_per_operation = Per(static_cast<double>(result.interval.cpu_ns), operations)};
+}
+
+std::string Microseconds(uint64_t ns) {
+  return absl::StrFormat("%.1f", static_cast<double>(ns) / 1e3);
+}
+
+absl::string_view OperationWord(const PageIoOptions& options) {
+  switch (options.operation) {
+    case Operation::kRead:
+      return "reads";
+    case Operation::kWrite:
+      return "writes";
+    case Operation::kMixed:
+      break;
+  }
+  return "reads and writes";
+}
+
+bool SameFile(int descriptor, const std::string& path) {
+  struct stat a, b;
+  return fstat(descriptor, &a) == 0 && stat(path.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
+         a.st_ino == b.st_ino;
+}
+
+}  // namespace
+
+std::string JsonReport(const PageIoOptions& options, const PageFile& file,
+                       const RunResult& result) {
+  const Rates rates = RatesOf(file, result);
+  const LatencyHistogram& latency = result.latency;
+  // The words are ours and need no escaping.
+  return absl::StrFormat(
+      "{\"operations\": %d, \"seconds\": %.9f, \"operations_per_second\": %.3f, "
+      "\"bytes_per_second\": %.3f, \"cpu_ns_per_operation\": %.3f, "
+      "\"latency_ns\": {\"p50\": %d, \"p99\": %d, \"p999\": %d, \"max\": %d}, "
+      "\"engine\": \"%s\", \"engine_errno\": \"%s\", \"page_backing\": \"%s\", "
+      "\"cache\": {\"hits\": %d, \"misses\": %d, \"evictions\": %d, \"writes\": %d}, "
+      "\"file_bytes\": %d, \"page_bytes\": %d, \"depth\": %d, \"threads\": %d}\n",
+      result.operations, result.interval.seconds, rates.operations_per_second,
+      rates.bytes_per_second, rates.cpu_ns_per_operation, latency.Quantile(0.5),
+      latency.Quantile(0.99), latency.Quantile(0.999), latency.max_ns(),
+      io::EngineLevelName(result.in_force.engine), io::ErrnoName(result.in_force.engine_errno),
+      arena::PageBackingName(result.in_force.backing), result.cache.hits, result.cache.misses,
+      result.cache.evictions, result.cache.writes, file.file_bytes(), file.page_bytes(),
+      options.depth, options.threads);
+}
+
+std::string TextReport(const PageIoOptions& options, const PageFile& file,
+                       const RunResult& result) {
+  const Rates rates = RatesOf(file, result);
+  const LatencyHistogram& latency = result.latency;
+  std::string text = absl::StrFormat(
+      "%s %s of %s in %s of %s, depth %d, %d thread%s\n",
+      options.pattern == Pattern::kRandom ? "random" : "sequential", OperationWord(options),
+      arena::FormatBytes(file.page_bytes()), arena::FormatBytes(file.file_bytes()), file.path(),
+      options.depth, options.threads, options.threads == 1 ? "" : "s");
+  absl::StrAppendFormat(&text, "  %.0f operations/s, %.1f MiB/s, CPU %.2f us an operation\n",
+                        rates.operations_per_second, rates.bytes_per_second / (1 << 20),
+                        rates.cpu_ns_per_operation / 1e3);
+  absl::StrAppend(&text, "  latency us: p50 ", Microseconds(latency.Quantile(0.5)), ", p99 ",
+                  Microseconds(latency.Quantile(0.99)), ", p99.9 ",
+                  Microseconds(latency.Quantile(0.999)), ", max ", Microseconds(latency.max_ns()),
+                  "\n");
+  absl::StrAppend(&text, "  engine ", io::EngineLevelName(result.in_force.engine));
+  if (result.in_force.engine_errno != 0) {
+    absl::StrAppend(&text, " (", io::ErrnoName(result.in_force.engine_errno), ": ",
+                    result.in_force.engine_reason, ")");
+  }
+  absl::StrAppend(&text, ", ", arena::PageBackingPhrase(result.in_force.backing), ", ",
+                  options.direct ? "direct" : "buffered", " I/O\n");
+  for (absl::string_view line : absl::StrSplit(result.in_force.memory, '\n', absl::SkipEmpty())) {
+    absl::StrAppend(&text, "  ", line, "\n");
+  }
+  if (options.layer == Layer::kCache) {
+    absl::StrAppend(&text, "  cache: ", result.cache.hits, " hits, ", result.cache.misses,
+                    " misses, ", result.cache.evictions, " evictions, ", result.cache.writes,
+                    " pages written\n");
+  }
+#ifndef NDEBUG
+  absl::StrAppend(&text,
+                  "  compiled without optimisation (bazel: -c opt); do not quote these figures\n");
+#endif
+  if (options.verify) absl::StrAppend(&text, "  verified: every page read, and the whole file\n");
+  return text;
+}
+
+absl::StatusOr<std::unique_ptr<ReportFile>> ReportFile::Open(const std::string& path,
+                                                             const std::string& data_path) {
+  const auto cannot = [&path](const char* why) {
+    return UsageError(absl::StrCat("--json=", path, " cannot be written: ", why));
+  };
+  std::unique_ptr<ReportFile> file(new ReportFile());
+  file->path_ = path;
+  struct stat found;
+  const bool existed = stat(path.c_str(), &found) == 0;
+  file->descriptor_ = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (file->descriptor_ < 0) return cannot(strerror(errno));
+  file->made_ = !existed;
+  if (SameFile(file->descriptor_, data_path)) return cannot("it is the file to be measured");
+  return file;
+}
+
+ReportFile::~ReportFile() {
+  if (made_) unlink(path_.c_str());
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+absl::Status ReportFile::Write(const std::string& text) {
+  // A pipe or terminal has no length; the write below is what counts.
+  [[maybe_unused]] const int ignored = ftruncate(descriptor_, 0);
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = write(descriptor_, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io::ErrnoStatus(errno, absl::StrCat("writing ", path_));
+    done += static_cast<size_t>(n);
+  }
+  made_ = false;
+  return absl::OkStatus();
+}
+
+}  // namespace fixpool::benchmarks

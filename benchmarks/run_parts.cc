@@ -1,0 +1,57 @@
+#include "benchmarks/run_parts.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "fixpool/arena/ladder.h"
+#include "fixpool/arena/page_backing.h"
+#include "fixpool/io/open_engine.h"
+
+namespace fixpool::benchmarks {
+
+static_assert(kMinPageBytes == arena::PageArena::kMinPageBytes);
+static_assert(kMaxPageBytes == arena::PageArena::kMaxPageBytes);
+
+absl::StatusOr<PageMemory> MakePageMemory(const PageIoOptions& options, uint64_t size_bytes) {
+  PageMemory memory;
+  auto registry = io::FixedBufferRegistry::Create({});
+  if (!registry.ok()) return registry.status();
+  memory.registry = *std::move(registry);
+
+  // Huge pages serve only whole ones of them.
+  const arena::PageBacking unit = options.pages.required.value_or(arena::PageBacking::k2MiB);
+  const uint64_t unit_bytes = arena::PageBackingBytes(unit);
+  arena::PageArena::Options arena_options;
+  arena_options.size_bytes = (size_bytes + unit_bytes - 1) / unit_bytes * unit_bytes;
+  arena_options.page_bytes = options.page_bytes;
+  if (options.pages.required.has_value()) {
+    arena_options.ladder = arena::Ladder::Only(*options.pages.required);
+  }
+  if (options.engine.required == io::EngineLevel::kUringFixed) {
+    arena_options.fixed = io::FixedBufferRegistry::FixedPolicy::kRequire;
+  }
+  auto arena = arena::PageArena::Create(memory.registry.get(), arena_options);
+  if (!arena.ok()) return arena.status();
+  memory.arena = *std::move(arena);
+  return memory;
+}
+
+absl::StatusOr<std::shared_ptr<io::File>> OpenRunFile(const PageIoOptions& options,
+                                                      bool read_only) {
+  return io::File::Open(options.file, {.read_only = read_only,
+                                       .direct = options.direct ? io::File::DirectIo::kRequire
+                                                                : io::File::DirectIo::kNever});
+}
+
+absl::StatusOr<std::unique_ptr<io::IoEngine>> OpenRunEngine(const PageIoOptions& options,
+                                                            uint32_t depth,
+                                                            std::shared_ptr<io::File> file,
+                                                            const PageMemory& memory) {
+  return io::OpenEngine(memory.registry.get(), {.depth = depth,
+                                                .require = options.engine.required,
+                                                .threads = std::min(depth, 64u),
+                                                .probe_file = std::move(file)});
+}
+
+}  // namespace fixpool::benchmarks

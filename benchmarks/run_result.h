@@ -1,0 +1,31 @@
+#ifndef FIXPOOL_BENCHMARKS_RUN_RESULT_H_
+#define FIXPOOL_BENCHMARKS_RUN_RESULT_H_
+
+#include <cstdint>
+
+#include "benchmarks/in_force.h"
+#include "benchmarks/latency_histogram.h"
+#include "benchmarks/worker_team.h"
+
+namespace fixpool::benchmarks {
+
+// Pages as the cache counted them in the measured interval; all 0 for layer engine.
+struct CacheCounts {
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+  uint64_t evictions = 0;
+  uint64_t writes = 0;
+};
+
+// What came out of one run.
+struct RunResult {
+  uint64_t operations = 0;  // completed within the interval
+  Interval interval;
+  LatencyHistogram latency;  // of these operations
+  InForce in_force;
+  CacheCounts cache;
+};
+
+}  // namespace fixpool::benchmarks
+
+#endif  // FIXPOOL_BENCHMARKS_RUN_RESULT_H_
