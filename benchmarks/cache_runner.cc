@@ -33,6 +33,7 @@ struct Stage {
   PageLedger* ledger;  // null: nothing is verified
   PageCache* cache;
   const io::IoEngine* engine;  // the cache's
+  uint64_t most_in_flight;     // of all threads
   storage::FileId file;
 };
 
@@ -105,8 +106,8 @@ class CacheWorker final : public Worker {
   // Has the cache start to read as many new pages as there is room for in flight and in the
   // window. There is at least one page to use afterwards.
   absl::Status AskForMore(int64_t now_ns) {
-    const uint64_t most = PagesInFlight(stage_.options);
     const uint64_t in_flight = stage_.engine->in_flight();
+    const uint64_t most = stage_.most_in_flight;
     const size_t room = in_flight < most ? static_cast<size_t>(most - in_flight) : 0;
     const size_t least = wanted_count_ == 0 ? 1 : 0;
     const size_t count = std::clamp(room, least, wanted_.size() - wanted_count_);
@@ -208,6 +209,7 @@ absl::StatusOr<RunResult> RunWorkers(const Stage& stage) {
     result.latency.Merge(static_cast<const CacheWorker&>(*worker).latency());
   }
   result.operations = result.latency.count();
+  result.most_in_flight = stage.most_in_flight;
   result.cache = Difference(before, after);
   if (stage.options.operation == Operation::kRead) return result;
   if (absl::Status status = stage.cache->Flush(stage.file); !status.ok()) return status;
@@ -245,7 +247,10 @@ absl::StatusOr<RunResult> RunCache(const PageIoOptions& options, const PageFile&
        .direct = options.direct ? io::File::DirectIo::kRequire : io::File::DirectIo::kNever});
   if (!file_id.ok()) return file_id.status();
 
-  absl::StatusOr<RunResult> result = RunWorkers({options, file, ledger, cache->get(), engine->get(), *file_id});
+  // An engine takes no more than the device of its files does.
+  const uint64_t most = std::min<uint64_t>(PagesInFlight(options), (*engine)->depth());
+  absl::StatusOr<RunResult> result =
+      RunWorkers({options, file, ledger, cache->get(), engine->get(), most, *file_id});
   if (result.ok()) result->in_force = in_force;
   return result;
 }

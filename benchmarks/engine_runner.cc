@@ -84,7 +84,8 @@ class EngineWorker final : public Worker {
 
   absl::Status Prepare() override {
     if (absl::Status status = OpenEngine(); !status.ok()) return status;
-    buffers_.resize(stage_.options.depth);
+    // An engine takes no more than the device of its files does.
+    buffers_.resize(std::min(stage_.options.depth, engine_->depth()));
     for (Buffer& buffer : buffers_) {
       absl::StatusOr<arena::PageHandle> page = stage_.memory.arena->Allocate();
       if (!page.ok()) return page.status();
@@ -93,7 +94,7 @@ class EngineWorker final : public Worker {
       buffer.region = page->region;
       buffer.bytes = absl::MakeSpan(*bytes, stage_.options.page_bytes);
     }
-    requests_.resize(stage_.options.depth);
+    requests_.resize(buffers_.size());
     completions_.resize(batch_);
     InForce in_force;
     if (absl::Status status = LearnInForce(in_force); !status.ok()) return status;
@@ -107,6 +108,7 @@ class EngineWorker final : public Worker {
   }
 
   const LatencyHistogram& latency() const { return latency_; }
+  size_t most_in_flight() const { return buffers_.size(); }
 
   // Lowers `in_force` to what this worker's engine has, with the reason. After Prepare.
   absl::Status LearnInForce(InForce& in_force) const;
@@ -229,6 +231,7 @@ absl::StatusOr<RunResult> ResultOf(const Stage& stage, const Interval& interval,
   for (const auto& worker : workers) {
     const auto& engine_worker = static_cast<const EngineWorker&>(*worker);
     result.latency.Merge(engine_worker.latency());
+    result.most_in_flight += engine_worker.most_in_flight();
     if (absl::Status status = engine_worker.LearnInForce(result.in_force); !status.ok()) {
       return status;
     }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "benchmarks/exit_code.h"
+#include "benchmarks/memory_need.h"
 #include "fixpool/arena/format_bytes.h"
 #include "fixpool/io/error.h"
 
@@ -105,6 +106,10 @@ std::string TextReport(const PageIoOptions& options, const PageFile& file,
                   options.direct ? "direct" : "buffered", " I/O\n");
   for (absl::string_view line : absl::StrSplit(result.in_force.memory, '\n', absl::SkipEmpty())) {
     absl::StrAppend(&text, "  ", line, "\n");
+  }
+  if (result.most_in_flight < PagesInFlight(options)) {
+    absl::StrAppend(&text, "  the device takes no more: at most ", result.most_in_flight,
+                    " in flight, not ", PagesInFlight(options), "\n");
   }
   if (options.layer == Layer::kCache) {
     absl::StrAppend(&text, "  cache: ", result.cache.hits, " hits, ", result.cache.misses,

@@ -23,6 +23,9 @@ struct RunResult {
   Interval interval;
   LatencyHistogram latency;  // of these operations
   InForce in_force;
+  // Transfers of all threads together. Less than --depth and --threads say where the device
+  // takes no more at a time.
+  uint64_t most_in_flight = 0;
   CacheCounts cache;
 };
 

@@ -124,6 +124,10 @@ class Rig {
     if (!handle.ok()) return handle.status();
     file_ = *handle;
     file_pages_ = (*bench_file)->size_bytes() / setting_.page_bytes;
+    if (engine_->depth() < setting_.depth) {
+      return absl::UnimplementedError(
+          absl::StrCat("the device takes no more than ", engine_->depth(), " requests at a time"));
+    }
     return CheckFixed();
   }
 

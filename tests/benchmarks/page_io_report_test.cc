@@ -32,6 +32,7 @@ RunResult SomeResult() {
                      .engine_errno = ENOMEM,
                      .engine_reason = "too little may be locked",
                      .backing = arena::PageBacking::kTransparent};
+  result.most_in_flight = 64;
   result.cache = {.hits = 1, .misses = 2, .evictions = 3, .writes = 4};
   return result;
 }
@@ -72,6 +73,16 @@ class ReportFileTest : public testing::Test {
  protected:
   const tests::ScratchDirectory scratch_;
 };
+
+TEST(TextReportTest, SaysThatTheDeviceTakesNoMore) {
+  PageIoOptions options;
+  const PageFile file = SomeFile(options);
+  RunResult result = SomeResult();
+  EXPECT_FALSE(absl::StrContains(TextReport(options, file, result), "takes no more"));
+  result.most_in_flight = 40;
+  EXPECT_TRUE(absl::StrContains(TextReport(options, file, result),
+                                "the device takes no more: at most 40 in flight, not 64"));
+}
 
 TEST_F(ReportFileTest, ReplacesWhatWasThere) {
   const std::string path = scratch_.MakeFile("old.json", "something much longer than the report");

@@ -243,6 +243,14 @@ TEST_F(PageIoTest, EveryModeRunsAndVerifies) {
   }
 }
 
+TEST_F(PageIoTest, ADepthBeyondTheDevicesOwnIsNoError) {
+  for (const char* layer : {"--layer=engine", "--layer=cache"}) {
+    const ProgramResult result = RunShort({layer, "--depth=1000", "--cache_bytes=16m"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(JsonNumber(ReadWholeFile(json_), "depth"), 1000);
+  }
+}
+
 TEST_F(PageIoTest, CountsWhatTheCacheDid) {
   const ProgramResult result = RunShort(
       {"--layer=cache", "--operation=mixed", "--cache_bytes=1m", "--depth=8", "--seconds=0.3"});
