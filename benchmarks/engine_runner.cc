@@ -131,7 +131,7 @@ class EngineWorker final : public Worker {
     for (uint32_t i = 0; i < buffers_.size(); ++i) MakeRequest(i, start_ns, requests_[i]);
     if (absl::Status status = Submit(buffers_.size()); !status.ok()) return status;
     while (true) {
-      const size_t reaped = engine_->Reap(absl::MakeSpan(completions_), io::Deadline::Infinite());
+      const size_t reaped = Reap();
       const int64_t now_ns = NowNs();
       const bool over = now_ns > end_ns.load(std::memory_order_relaxed);
       for (size_t i = 0; i < reaped; ++i) {
@@ -179,8 +179,13 @@ class EngineWorker final : public Worker {
                                             " requests though it had room for all"));
   }
 
+  size_t Reap() {
+    const size_t reaped = engine_->Reap(absl::MakeSpan(completions_), io::Deadline::Infinite());
+    in_flight_ -= reaped;
+    return reaped;
+  }
+
   absl::Status Finish(const io::IoCompletion& completion) {
-    --in_flight_;
     const Buffer& buffer = buffers_[completion.user_data];
     picker_.Return(buffer.page);
     if (!completion.status.ok()) return completion.status;
@@ -198,7 +203,7 @@ class EngineWorker final : public Worker {
   absl::Status Drain() {
     absl::Status first_error;
     while (in_flight_ > 0) {
-      const size_t reaped = engine_->Reap(absl::MakeSpan(completions_), io::Deadline::Infinite());
+      const size_t reaped = Reap();
       for (size_t i = 0; i < reaped; ++i) first_error.Update(Finish(completions_[i]));
     }
     return first_error;

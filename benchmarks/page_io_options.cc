@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "benchmarks/exit_code.h"
 
@@ -79,6 +80,29 @@ absl::CommandLineFlag* FindFlag(absl::string_view name) {
 
 bool IsBool(const absl::CommandLineFlag& flag) { return flag.IsOfType<bool>(); }
 
+// Why a value was refused. `error` is Abseil's sentence; the words of our own types are what
+// comes after a semicolon in it, and for the other types there are none.
+std::string ReasonOf(const absl::CommandLineFlag& flag, const std::string& error) {
+  if (IsBool(flag)) return "it is true or false";
+  if (flag.IsOfType<double>()) return "it is a number";
+  if (flag.IsOfType<uint32_t>() || flag.IsOfType<uint64_t>()) return "it is a whole number";
+  const size_t semicolon = error.find("; ");
+  return semicolon == std::string::npos ? error : error.substr(semicolon + 2);
+}
+
+// Breaks `text` into lines of at most 80 characters, each with `indent` before it.
+std::string Lines(absl::string_view text, absl::string_view indent) {
+  constexpr size_t kWidth = 80;
+  std::string lines;
+  size_t width = kWidth;
+  for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
+    const bool fits = width + 1 + word.size() <= kWidth;
+    absl::StrAppend(&lines, fits ? " " : lines.empty() ? "" : "\n", fits ? "" : indent, word);
+    width = (fits ? width + 1 : indent.size()) + word.size();
+  }
+  return lines + "\n";
+}
+
 // Reads arguments one by one and sets the flags that they name.
 class ArgumentReader {
  public:
@@ -131,7 +155,7 @@ class ArgumentReader {
     if (value.empty()) return UsageError(absl::StrCat("--", flag.Name(), " needs a value"));
     std::string error;
     if (flag.ParseFrom(value, &error)) return absl::OkStatus();
-    return UsageError(error);
+    return UsageError(absl::StrCat("--", flag.Name(), "=", value, ": ", ReasonOf(flag, error)));
   }
 
   const absl::Span<const char* const> arguments_;
@@ -219,7 +243,7 @@ std::string PageIoHelp() {
     const std::string value = flag->DefaultValue();
     absl::StrAppend(&help, "  --", name);
     if (!value.empty() && value != "\"\"") absl::StrAppend(&help, " (default ", value, ")");
-    absl::StrAppend(&help, "\n      ", flag->Help(), "\n");
+    absl::StrAppend(&help, "\n", Lines(flag->Help(), "      "));
   }
   return help;
 }

@@ -71,10 +71,10 @@ class Team {
   std::atomic<int64_t> end_ns_{0};
   std::mutex mutex_;
   std::condition_variable changed_;
-  size_t ready_ = 0;          // guarded by mutex_
-  bool started_ = false;      // guarded by mutex_
+  size_t ready_ = 0;           // guarded by mutex_
+  bool started_ = false;       // guarded by mutex_
   bool all_prepared_ = false;  // guarded by mutex_, set with started_
-  absl::Status first_error_;  // guarded by mutex_ while workers live
+  absl::Status first_error_;   // guarded by mutex_ while workers live
 };
 
 }  // namespace

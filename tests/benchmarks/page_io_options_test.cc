@@ -5,6 +5,8 @@
 
 #include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "benchmarks/exit_code.h"
 #include "gtest/gtest.h"
 
@@ -90,6 +92,7 @@ TEST(PageIoOptionsTest, HelpNamesEveryFlag) {
     EXPECT_TRUE(command->help);
   }
   const std::string help = PageIoHelp();
+  for (absl::string_view line : absl::StrSplit(help, '\n')) EXPECT_LE(line.size(), 90u) << line;
   for (const char* flag : {"--file", "--file_bytes", "--page_bytes", "--pattern", "--operation",
                            "--depth", "--threads", "--engine", "--layer", "--cache_bytes",
                            "--pages", "--direct", "--seconds", "--seed", "--verify", "--json"}) {
@@ -132,6 +135,15 @@ TEST(PageIoOptionsTest, RefusesValuesThatAreNone) {
         "--verify=maybe", "--file_bytes=0"}) {
     EXPECT_FALSE(Refusal({"--file=f", bad}).empty()) << bad;
   }
+}
+
+TEST(PageIoOptionsTest, SaysWhatAValueHasToBe) {
+  EXPECT_EQ(Refusal({"--file=f", "--depth=x"}), "--depth=x: it is a whole number");
+  EXPECT_EQ(Refusal({"--file=f", "--seed", "-1"}), "--seed=-1: it is a whole number");
+  EXPECT_EQ(Refusal({"--file=f", "--seconds=soon"}), "--seconds=soon: it is a number");
+  EXPECT_EQ(Refusal({"--file=f", "--direct=perhaps"}), "--direct=perhaps: it is true or false");
+  EXPECT_EQ(Refusal({"--file=f", "--layer=disk"}), "--layer=disk: it is one of engine, cache");
+  EXPECT_EQ(Refusal({"--file=f", "--file_bytes=0"}), "--file_bytes=0: a size is more than 0");
 }
 
 TEST(PageIoOptionsTest, RefusesValuesOutOfRange) {

@@ -1,5 +1,6 @@
 // page_io from the outside: its command line, exit codes, report, and what it does to files.
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/benchmarks/running_program.h"
+#include "tests/support/child_process.h"
 #include "tests/support/scratch.h"
 
 namespace fixpool::tests {
@@ -52,8 +54,8 @@ class PageIoTest : public testing::Test {
   }
 
   ProgramResult Run(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), PageIo());
-    return RunningProgram(arguments, scratch_.path()).Wait();
+    arguments.insert(arguments.begin(), program_);
+    return RunningProgram(arguments, directory_).Wait();
   }
 
   // A short run on file_ with these arguments added; direct only where that is possible.
@@ -89,8 +91,10 @@ class PageIoTest : public testing::Test {
   }
 
   const ScratchDirectory scratch_;
-  const std::string file_ = scratch_.File("data");
-  const std::string json_ = scratch_.File("report.json");
+  std::string program_ = PageIo();
+  std::string directory_ = scratch_.path();
+  std::string file_ = scratch_.File("data");
+  std::string json_ = scratch_.File("report.json");
   bool direct_ = false;
 };
 
@@ -224,6 +228,49 @@ TEST_F(PageIoTest, WhatIsRequiredIsInForceOrAnError) {
   }
 }
 
+TEST_F(PageIoTest, WithoutIoUringItFallsBackAndSaysWhy) {
+  FIXPOOL_IN_CHILD([this]() -> std::string {
+    if (std::string why = ForbidSystemCall(kIoUringSetup, EPERM); !why.empty()) return why;
+    for (const char* layer : {"--layer=engine", "--layer=cache"}) {
+      const ProgramResult fallen = RunShort({layer, "--depth=4"});
+      EXPECT_EQ(fallen.exit_code, 0) << fallen.err;
+      const std::string json = ReadWholeFile(json_);
+      EXPECT_EQ(JsonText(json, "engine"), "\"threads\"");
+      EXPECT_EQ(JsonText(json, "engine_errno"), "\"EPERM\"");
+      const ProgramResult required = RunShort({layer, "--engine=uring_fixed"});
+      EXPECT_EQ(required.exit_code, 1);
+      EXPECT_EQ(required.err.find('\n'), required.err.size() - 1) << required.err;
+    }
+    return "";
+  });
+}
+
+TEST_F(PageIoTest, WithoutLockedMemoryItFallsBackAndSaysWhy) {
+  ASSERT_EQ(chmod(scratch_.path().c_str(), 0777), 0);
+  std::filesystem::copy_file(PageIo(), scratch_.File("page_io"));
+  FIXPOOL_IN_CHILD([this]() -> std::string {
+    // The user that this becomes may not be let into the directories above this one.
+    if (chdir(scratch_.path().c_str()) != 0) return "chdir failed";
+    program_ = "./page_io";
+    directory_ = ".";
+    file_ = "data";
+    json_ = "report.json";
+    // Enough for a ring, too little for a region.
+    if (std::string why = DropPrivileges(1 << 20); !why.empty()) return why;
+    for (const char* layer : {"--layer=engine", "--layer=cache"}) {
+      const ProgramResult fallen = RunShort({layer, "--depth=4"});
+      EXPECT_EQ(fallen.exit_code, 0) << fallen.err;
+      const std::string json = ReadWholeFile(json_);
+      EXPECT_NE(JsonText(json, "engine"), "\"uring_fixed\"");
+      EXPECT_NE(JsonText(json, "engine_errno"), "\"\"") << json;
+      const ProgramResult required = RunShort({layer, "--engine=uring_fixed"});
+      EXPECT_EQ(required.exit_code, 1);
+      EXPECT_EQ(required.err.find('\n'), required.err.size() - 1) << required.err;
+    }
+    return "";
+  });
+}
+
 TEST_F(PageIoTest, EveryModeRunsAndVerifies) {
   for (const char* layer : {"engine", "cache"}) {
     for (const char* operation : {"read", "write", "mixed"}) {
@@ -326,10 +373,11 @@ TEST_F(PageIoTest, VerifyFindsOneByteThatGoesWrongMeanwhile) {
                                           absl::StrCat("--file_bytes=", kFileBytes),
                                           "--operation=read",
                                           "--verify",
+                                          "--depth=64",
                                           "--seconds=30",
                                           layer};
     if (!direct_) arguments.push_back("--nodirect");
-    if (absl::StrContains(layer, "cache")) arguments.push_back("--cache_bytes=512k");
+    if (absl::StrContains(layer, "cache")) arguments.push_back("--cache_bytes=1m");
     RunningProgram program(arguments, scratch_.path());
     // It grows as it is filled.
     while (!std::filesystem::exists(file_) || std::filesystem::file_size(file_) < kFileBytes) {

@@ -164,6 +164,35 @@ TEST_F(PageCacheThreadsTest, ReaderProgressesThoughTheSubmitterNeverReturns) {
   submitter.join();
 }
 
+// Whoever comes between the marking of a frame and its submission finds nothing to reap.
+TEST_F(PageCacheThreadsTest, ReaderThatCameBeforeTheSubmissionIsWokenByIt) {
+  Start(4, 4);
+  engine().BeforeSubmit([this] { AwaitWaiters(1); });
+  std::atomic<bool> finish{false};
+  std::thread submitter([&] {
+    const PageId page = Page(3);
+    EXPECT_EQ(*cache().Prefetch({&page, 1}), 1u);
+    while (!finish) std::this_thread::yield();
+  });
+  while (cache().Stats().in_flight_frames == 0) std::this_thread::yield();
+  EXPECT_TRUE(cache().Read(Page(3)).ok());
+  finish = true;
+  submitter.join();
+}
+
+TEST_F(PageCacheThreadsTest, ReadersBehindAWriterThatGivesUpAreLetIn) {
+  Start(4, 4);
+  const ReadGuard held = *cache().Read(Page(1));
+  std::thread writer([&] {
+    EXPECT_EQ(cache().Write(Page(1), {.timeout = absl::Milliseconds(100)}).status().code(),
+              absl::StatusCode::kDeadlineExceeded);
+  });
+  AwaitWaiters(2);  // the first was for the disk
+  std::thread reader([&] { EXPECT_TRUE(cache().Read(Page(1)).ok()); });
+  writer.join();
+  reader.join();
+}
+
 TEST_F(PageCacheThreadsTest, WaiterTakesOverFromAReaperWhoseDeadlinePassed) {
   Start(4, 4);
   engine().Hold({.operation = IoOperation::kRead});

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -66,19 +67,20 @@ void FakeEngine::RefuseNext(absl::Status status) {
   refuse_next_ = std::move(status);
 }
 
-uint64_t FakeEngine::Count(IoOperation operation) const {
-  io::MutexLock lock(mutex_);
-  uint64_t count = 0;
-  for (const auto& [key, times] : counts_) {
-    if (std::get<0>(key) == operation) count += times;
-  }
-  return count;
-}
+uint64_t FakeEngine::Count(IoOperation operation) const { return Offsets(operation).size(); }
 
 uint64_t FakeEngine::Count(IoOperation operation, uint64_t offset_bytes) const {
+  const std::vector<uint64_t> offsets = Offsets(operation);
+  return static_cast<uint64_t>(std::count(offsets.begin(), offsets.end(), offset_bytes));
+}
+
+std::vector<uint64_t> FakeEngine::Offsets(IoOperation operation) const {
   io::MutexLock lock(mutex_);
-  const auto found = counts_.find({operation, offset_bytes});
-  return found == counts_.end() ? 0 : found->second;
+  std::vector<uint64_t> offsets;
+  for (const auto& [its_operation, offset_bytes] : history_) {
+    if (its_operation == operation) offsets.push_back(offset_bytes);
+  }
+  return offsets;
 }
 
 uint64_t FakeEngine::submits() const {
@@ -145,12 +147,13 @@ absl::Status FakeEngine::Accept(const io::IoRequest& request) {
       return registry_->Explain(*error, request.region, request.data, request.length_bytes);
     }
   }
-  ++counts_[{request.operation, request.offset_bytes}];
+  history_.emplace_back(request.operation, request.offset_bytes);
   in_flight_.fetch_add(1);
   return absl::OkStatus();
 }
 
 io::SubmitResult FakeEngine::Submit(absl::Span<const io::IoRequest> requests) {
+  if (before_submit_) before_submit_();
   io::SubmitResult result;
   {
     io::MutexLock lock(mutex_);

@@ -4,11 +4,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <optional>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -65,12 +66,17 @@ class FakeEngine final : public io::IoEngine {
   void BeFull(int times);
   // Submit takes at most this many requests a call.
   void TakeAtMost(size_t requests);
+  // Called at the beginning of each Submit, by its thread; may block. Set before there are
+  // other threads.
+  void BeforeSubmit(std::function<void()> hook) { before_submit_ = std::move(hook); }
   // Submit refuses the next request with `status`.
   void RefuseNext(absl::Status status);
 
   // Requests accepted so far.
   uint64_t Count(io::IoOperation operation) const;
   uint64_t Count(io::IoOperation operation, uint64_t offset_bytes) const;
+  // Where they were, in the order of submission.
+  std::vector<uint64_t> Offsets(io::IoOperation operation) const;
   // Calls of Submit that brought requests.
   uint64_t submits() const;
   // In flight and not held.
@@ -110,6 +116,7 @@ class FakeEngine final : public io::IoEngine {
   io::FixedBufferRegistry* const registry_;
   io::Environment* const environment_;
   const Options options_;
+  std::function<void()> before_submit_;
   std::atomic<uint32_t> depth_;
   std::atomic<uint32_t> in_flight_{0};
   std::atomic<uint32_t> changes_{0};
@@ -124,7 +131,7 @@ class FakeEngine final : public io::IoEngine {
   size_t take_at_most_ ABSL_GUARDED_BY(mutex_) = ~size_t{0};
   absl::Status refuse_next_ ABSL_GUARDED_BY(mutex_);
   uint64_t submits_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<std::tuple<io::IoOperation, uint64_t>, uint64_t> counts_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<io::IoOperation, uint64_t>> history_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fixpool::tests
