@@ -21,6 +21,7 @@
 
     fixpool_cc_binary(...)           # a program
     fixpool_cc_benchmark(...)        # a Google Benchmark program, for `./run bench`
+    fixpool_cc_fuzzer(...)           # a libFuzzer program, for `./run fuzz`
 
 Scopes. "package": that package alone. "project": the layers above, tests and
 benchmarks. "public": users as well. Never a layer below: a target of io/ that
@@ -94,6 +95,23 @@ def fixpool_cc_binary(name, scope = "project", copts = [], **kwargs):
         copts = _COPTS + copts,
         linkstatic = True,
         visibility = visibility_of(native.package_name(), scope),
+        **kwargs
+    )
+
+def fixpool_cc_fuzzer(name, **kwargs):
+    """A libFuzzer program that `./run fuzz` builds, with --config=fuzz, and runs.
+
+    Manual, because only clang with that configuration can link it.
+
+    Args:
+      name: the program; its sources have LLVMFuzzerTestOneInput.
+      **kwargs: as for cc_binary.
+    """
+    fixpool_cc_binary(
+        name = name,
+        testonly = True,
+        linkopts = ["-fsanitize=fuzzer"],
+        tags = ["fuzzer", "manual"],
         **kwargs
     )
 

@@ -8,6 +8,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <fstream>
 #include <utility>
@@ -31,12 +33,8 @@ struct StatxWithDioAlign {
 };
 static_assert(sizeof(StatxWithDioAlign) == 256, "the kernel's struct statx");
 
-int OpenFlags(const File::OpenOptions& options, bool direct) {
-  int flags = O_CLOEXEC | O_NOCTTY | (options.read_only ? O_RDONLY : O_RDWR);
-  if (options.create) flags |= O_CREAT;
-  if (direct) flags |= O_DIRECT;
-  return flags;
-}
+// Between two looks at a lock: much less than the kernel takes to end a dead process's ring.
+constexpr absl::Duration kLockPollInterval = absl::Milliseconds(2);
 
 int OpenRetrying(const std::string& path, int flags, mode_t mode) {
   int descriptor;
@@ -44,6 +42,45 @@ int OpenRetrying(const std::string& path, int flags, mode_t mode) {
     descriptor = open(path.c_str(), flags, mode);
   } while (descriptor < 0 && errno == EINTR);
   return descriptor;
+}
+
+struct Opened {
+  int descriptor;  // or negative, and errno says why
+  bool direct;
+  bool made;
+};
+
+// `may_make`: options.create, and nothing was there a moment ago.
+Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, bool may_make) {
+  const int common = O_CLOEXEC | O_NOCTTY | (options.read_only ? O_RDONLY : O_RDWR);
+  Opened opened{.descriptor = -1, .direct = options.direct != File::DirectIo::kNever, .made = false};
+  if (may_make) {
+    // O_EXCL: to know who made it.
+    const int make = common | O_CREAT | O_EXCL;
+    opened.made = true;
+    opened.descriptor = OpenRetrying(path, opened.direct ? make | O_DIRECT : make, options.mode);
+    if (opened.descriptor >= 0) return opened;
+    if (errno == EINVAL && opened.direct) {
+      // Some file systems make the name before they see that they cannot do direct I/O.
+      unlink(path.c_str());
+      if (options.direct == File::DirectIo::kRequire) {
+        errno = EINVAL;
+        return opened;
+      }
+      opened.direct = false;
+      opened.descriptor = OpenRetrying(path, make, options.mode);
+    }
+    if (opened.descriptor >= 0 || errno != EEXIST) return opened;
+    opened = {.descriptor = -1, .direct = options.direct != File::DirectIo::kNever, .made = false};
+  }
+  // O_CREAT still: it may be a symbolic link to what is not there.
+  const int there = options.create ? common | O_CREAT : common;
+  opened.descriptor = OpenRetrying(path, opened.direct ? there | O_DIRECT : there, options.mode);
+  if (opened.descriptor < 0 && errno == EINVAL && options.direct == File::DirectIo::kPrefer) {
+    opened.direct = false;
+    opened.descriptor = OpenRetrying(path, there, options.mode);
+  }
+  return opened;
 }
 
 // A new name is on disk once its directory is.
@@ -75,31 +112,26 @@ absl::StatusOr<std::shared_ptr<File>> File::Open(const std::string& path, OpenOp
         "File::Open of ", path, ": neither a regular file nor a block device",
         S_ISDIR(before.st_mode) ? " but a directory" : ""));
   }
-  bool direct = options.direct != DirectIo::kNever;
-  int descriptor = OpenRetrying(path, OpenFlags(options, direct), options.mode);
-  if (descriptor < 0 && errno == EINVAL && direct) {
-    if (options.direct == DirectIo::kRequire) {
-      return ErrnoStatus(EOPNOTSUPP,
-                         absl::StrCat("open of ", path, " with O_DIRECT: this file system has no "
-                                      "direct I/O; use another one or DirectIo::kPrefer"));
-    }
-    direct = false;
-    descriptor = OpenRetrying(path, OpenFlags(options, direct), options.mode);
+  const Opened opened = OpenOrMake(path, options, options.create && !exists);
+  if (opened.descriptor < 0 && errno == EINVAL && options.direct == DirectIo::kRequire) {
+    return ErrnoStatus(EOPNOTSUPP,
+                       absl::StrCat("open of ", path, " with O_DIRECT: this file system has no "
+                                    "direct I/O; use another one or DirectIo::kPrefer"));
   }
-  if (descriptor < 0) {
+  if (opened.descriptor < 0) {
     return ErrnoStatus(errno, absl::StrCat("open of ", path, options.read_only ? " for reading"
                                                                                : " for writing"));
   }
   std::shared_ptr<File> file(new File());
-  file->descriptor_ = descriptor;
+  file->descriptor_ = opened.descriptor;
   file->path_ = path;
-  file->direct_ = direct;
+  file->direct_ = opened.direct;
   file->read_only_ = options.read_only;
   if (absl::Status status = file->LearnKind(); !status.ok()) return status;
   if (!options.read_only && options.locking == Locking::kExclusiveWriter) {
-    if (absl::Status status = file->Lock(); !status.ok()) return status;
+    if (absl::Status status = file->Lock(options); !status.ok()) return status;
   }
-  if (options.create && !exists) {
+  if (opened.made) {
     if (absl::Status status = SyncDirectoryOf(path); !status.ok()) return status;
   }
   return file;
@@ -150,18 +182,28 @@ absl::Status File::LearnKind() {
   return absl::OkStatus();
 }
 
-absl::Status File::Lock() {
+absl::Status File::Lock(const OpenOptions& options) {
   struct flock whole {};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
-  if (fcntl(descriptor_, F_OFD_SETLK, &whole) == 0) return absl::OkStatus();
-  const int error = errno;
-  if (error == EAGAIN || error == EACCES) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "File::Open of ", path_, ": it is open for writing already, here or in another process; "
-        "close it there, open it read-only, or say Locking::kCaller if you lock by other means"));
+  Environment& environment = *options.environment;
+  const Deadline deadline = environment.DeadlineAfter(options.lock_timeout);
+  const std::atomic<uint32_t> nobody_wakes{0};
+  while (fcntl(descriptor_, F_OFD_SETLK, &whole) != 0) {
+    const int error = errno;
+    if (error != EAGAIN && error != EACCES) {
+      return ErrnoStatus(error, absl::StrCat("locking ", path_));
+    }
+    if (environment.Expired(deadline)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "File::Open of ", path_, ": it is open for writing already, here or in another process, "
+          "and still was after ", absl::FormatDuration(options.lock_timeout), "; close it there, "
+          "open it read-only, or say Locking::kCaller if you lock by other means"));
+    }
+    environment.Wait(nobody_wakes, 0,
+                     std::min(deadline, environment.DeadlineAfter(kLockPollInterval)));
   }
-  return ErrnoStatus(error, absl::StrCat("locking ", path_));
+  return absl::OkStatus();
 }
 
 std::optional<uint32_t> File::DeviceQueueDepth() const {

@@ -12,6 +12,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "fixpool/io/environment.h"
 
 namespace fixpool::io {
 
@@ -48,7 +50,13 @@ class File {
     bool read_only = false;
     DirectIo direct = DirectIo::kPrefer;
     Locking locking = Locking::kExclusiveWriter;
+    // How long to wait for another writer's lock. Default: long enough for the lock of a
+    // process that was killed, which stays until the kernel has taken its rings apart (tens
+    // of milliseconds on an idle disk), so that a restart at once is not refused.
+    absl::Duration lock_timeout = absl::Milliseconds(500);
     mode_t mode = 0644;  // of a file made, before the umask
+    // The clock that lock_timeout is measured on, and who waits meanwhile.
+    Environment* environment = Environment::Default();
   };
   struct Alignment {
     uint32_t memory_bytes = 1;  // of addresses
@@ -56,9 +64,11 @@ class File {
   };
 
   // NotFound, PermissionDenied, ...: the errno's code, with the path and what was tried.
-  // FailedPrecondition: somebody else has it open for writing. InvalidArgument: empty
+  // FailedPrecondition: somebody else has it open for writing, and still had it after
+  // lock_timeout. InvalidArgument: empty
   // path, a directory, a pipe or socket, or create together with read_only.
-  // Unimplemented: DirectIo::kRequire on a file system without it.
+  // Unimplemented: DirectIo::kRequire on a file system without it. A file that this call
+  // made is removed again if it has no direct I/O.
   static absl::StatusOr<std::shared_ptr<File>> Open(const std::string& path, OpenOptions options);
   static absl::StatusOr<std::shared_ptr<File>> Open(const std::string& path) {
     return Open(path, OpenOptions());
@@ -101,7 +111,7 @@ class File {
  private:
   File() = default;
   absl::Status LearnKind();
-  absl::Status Lock();
+  absl::Status Lock(const OpenOptions& options);
 
   int descriptor_ = -1;
   std::string path_;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -309,7 +310,8 @@ inline bool FixedBufferRegistry::IsCurrent(RegionId id) const {
   return (state & ~kLeaseMask) == InService(id.generation());
 }
 
-inline std::optional<ValidationError> FixedBufferRegistry::CheckBounds(
+// Forced: g++ 12 calls these two, and a call and an optional through memory cost twice the check.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline std::optional<ValidationError> FixedBufferRegistry::CheckBounds(
     const Slot& slot, const void* data, size_t length_bytes) const {
   // Acquire keeps the caller's second look at slot.state after these loads.
   const uintptr_t base = slot.base.load(std::memory_order_acquire);
@@ -326,8 +328,8 @@ inline std::optional<ValidationError> FixedBufferRegistry::CheckBounds(
   return std::nullopt;
 }
 
-inline std::optional<ValidationError> FixedBufferRegistry::Check(RegionId id, const void* data,
-                                                                 size_t length_bytes) const {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline std::optional<ValidationError> FixedBufferRegistry::Check(
+    RegionId id, const void* data, size_t length_bytes) const {
   if (ABSL_PREDICT_FALSE(!IsCurrent(id))) {
     // A Release that gave up may have put the region back into service meanwhile; its
     // bounds were not looked at, so the answer is that of a moment ago.

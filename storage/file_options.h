@@ -24,6 +24,8 @@ struct FileOptions {
   io::File::DirectIo direct = io::File::DirectIo::kPrefer;
   // Default: a second writer, here or in another process, is refused.
   io::File::Locking locking = io::File::Locking::kExclusiveWriter;
+  // How long to wait for the other writer's lock; see io::File::OpenOptions.
+  absl::Duration lock_timeout = io::File::OpenOptions().lock_timeout;
   mode_t mode = 0644;  // of a file made, before the umask
   // The file is made at least this large, with its disk space reserved, so that write-back
   // neither extends it (which is slow) nor finds the disk full. Rounded up to pages. The new

@@ -46,7 +46,9 @@ absl::StatusOr<PageFile> OpenUnlisted(CacheState& state, const std::string& path
                             .read_only = options.read_only,
                             .direct = options.direct,
                             .locking = options.locking,
-                            .mode = options.mode});
+                            .lock_timeout = options.lock_timeout,
+                            .mode = options.mode,
+                            .environment = state.environment});
   if (!file.ok()) return file.status();
   if (absl::Status status = CheckAlignment(state, **file); !status.ok()) return status;
   if (absl::Status status = Preallocate(state, **file, options.preallocate_bytes); !status.ok()) {

@@ -4,6 +4,7 @@
 // Beside each figure of the cache stands the plainest thing that could be in its place: for a
 // hit an array of pointers, for a miss a read of the engine's into one page of memory.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -34,8 +35,9 @@ using benchmarks::BenchScale;
 
 // Pages of a hit: more than the CPU's caches hold, few enough to be loaded in no time.
 uint64_t HotPages() { return benchmarks::Scale() == BenchScale::kTiny ? 256 : 16384; }
-// Frames of a miss: few against the pages of the file.
-constexpr size_t kFewFrames = 1024;
+// Of the file's pages, how many have a frame where misses are measured: few, so that nearly
+// every random access is one.
+constexpr uint64_t kPagesPerFrame = 100;
 
 uint32_t PageBytes(const benchmark::State& state) { return static_cast<uint32_t>(state.range(0)); }
 
@@ -52,9 +54,13 @@ struct Rig {
   uint64_t page_count = 0;
 };
 
-absl::StatusOr<Rig> MakeRig(uint32_t page_bytes, size_t frames) {
+// `frames` 0: one for every kPagesPerFrame pages of the file.
+absl::StatusOr<Rig> MakeRig(uint32_t page_bytes, uint64_t frames) {
   const absl::StatusOr<BenchFile*> bench_file = BenchFile::Shared();
   if (!bench_file.ok()) return bench_file.status();
+  if (frames == 0) {
+    frames = std::max<uint64_t>(16, (*bench_file)->size_bytes() / page_bytes / kPagesPerFrame);
+  }
   Rig rig;
   auto cache = PageCache::Create({.memory_bytes = frames * page_bytes, .page_bytes = page_bytes});
   if (!cache.ok()) return cache.status();
@@ -194,7 +200,7 @@ void BM_RawEngine_Read(benchmark::State& state) {
 }
 
 void BM_PageCache_ReadMiss(benchmark::State& state) {
-  const auto rig = MakeRig(PageBytes(state), kFewFrames);
+  const auto rig = MakeRig(PageBytes(state), /*frames=*/0);
   if (!rig.ok()) return state.SkipWithError(rig.status().ToString().c_str());
   std::mt19937_64 random = RandomOf(state);
   for (auto _ : state) {
@@ -227,7 +233,7 @@ void BM_RawEngine_ReadWrite(benchmark::State& state) {
 // Changes random pages of a file larger than the cache: each miss evicts a page that has to
 // be written before.
 void BM_PageCache_WriteMiss(benchmark::State& state) {
-  const auto rig = MakeRig(PageBytes(state), kFewFrames);
+  const auto rig = MakeRig(PageBytes(state), /*frames=*/0);
   if (!rig.ok()) return state.SkipWithError(rig.status().ToString().c_str());
   std::mt19937_64 random = RandomOf(state);
   for (auto _ : state) {

@@ -15,8 +15,8 @@
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/sanitizer.h"
 #include "gtest/gtest.h"
-#include "tests/arena/fake_buffer_table.h"
 #include "tests/support/address_space.h"
+#include "tests/support/fake_buffer_table.h"
 
 namespace fixpool::arena {
 namespace {
@@ -109,14 +109,14 @@ TEST_F(PageArenaTest, RefusesMoreThanAnyMachineHas) {
 }
 
 TEST_F(PageArenaTest, LeavesNothingBehindWhenARegionCannotBeRegistered) {
-  FakeBufferTable table;
+  tests::FakeBufferTable table;
   ASSERT_TRUE(registry_->Attach(&table).ok());
-  table.Refuse(EFAULT, 2);
+  table.RefuseWith(EFAULT, 2);
   const absl::Status status = Create({.size_bytes = 4 * 4096, .region_bytes = 4096}).status();
   EXPECT_EQ(io::ErrnoOf(status), EFAULT) << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "PageArena: region 2: ")) << status;
   EXPECT_EQ(registry_->region_count(), 0u);
-  EXPECT_TRUE(table.slots().empty());
+  EXPECT_TRUE(table.regions().empty());
   ASSERT_TRUE(registry_->Detach(&table).ok());
 }
 
@@ -135,10 +135,10 @@ TEST_F(PageArenaTest, PassesOnItsMappingOptions) {
 // ---- Fixed buffers ----
 
 TEST_F(PageArenaTest, RegistersItsRegionsForWholePages) {
-  FakeBufferTable table;
+  tests::FakeBufferTable table;
   ASSERT_TRUE(registry_->Attach(&table).ok());
   auto arena = Make({.size_bytes = 3 * 4096, .region_bytes = 4096});
-  EXPECT_EQ(table.slots().size(), 3u);
+  EXPECT_EQ(table.regions().size(), 3u);
   const PageHandle page = *arena->Allocate();
   std::byte* const bytes = arena->AddressOf(page);
   EXPECT_EQ(registry_->Check(page.region, bytes, 4096), std::nullopt);
@@ -148,15 +148,15 @@ TEST_F(PageArenaTest, RegistersItsRegionsForWholePages) {
     EXPECT_EQ(region.fixed_errno, 0);
   }
   arena.reset();
-  EXPECT_TRUE(table.slots().empty());
+  EXPECT_TRUE(table.regions().empty());
   EXPECT_EQ(registry_->region_count(), 0u);
   ASSERT_TRUE(registry_->Detach(&table).ok());
 }
 
 TEST_F(PageArenaTest, GoesWithoutFixedBuffersAndSaysSo) {
-  FakeBufferTable table;
+  tests::FakeBufferTable table;
   ASSERT_TRUE(registry_->Attach(&table).ok());
-  table.Refuse(ENOMEM, 1);
+  table.RefuseWith(ENOMEM, 1);
   auto arena = Make({.size_bytes = 2 * 4096, .region_bytes = 4096});
   const ArenaReport report = arena->Report();
   ASSERT_EQ(report.regions.size(), 2u);
@@ -175,9 +175,9 @@ TEST_F(PageArenaTest, GoesWithoutFixedBuffersAndSaysSo) {
 }
 
 TEST_F(PageArenaTest, FailsWithoutFixedBuffersWhereTheyAreRequired) {
-  FakeBufferTable table;
+  tests::FakeBufferTable table;
   ASSERT_TRUE(registry_->Attach(&table).ok());
-  table.Refuse(ENOMEM, 1);
+  table.RefuseWith(ENOMEM, 1);
   const absl::Status status = Create({.size_bytes = 2 * 4096,
                                       .fixed = FixedBufferRegistry::FixedPolicy::kRequire,
                                       .region_bytes = 4096})
@@ -185,7 +185,7 @@ TEST_F(PageArenaTest, FailsWithoutFixedBuffersWhereTheyAreRequired) {
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
   EXPECT_EQ(io::ErrnoOf(status), ENOMEM);
   EXPECT_EQ(registry_->region_count(), 0u);
-  EXPECT_TRUE(table.slots().empty());
+  EXPECT_TRUE(table.regions().empty());
   ASSERT_TRUE(registry_->Detach(&table).ok());
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -9,24 +10,29 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "fixpool/io/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/child_process.h"
+#include "tests/support/manual_environment.h"
 #include "tests/support/scratch.h"
 
 namespace fixpool::io {
 namespace {
 
+using ::fixpool::tests::ManualEnvironment;
 using ::fixpool::tests::PatternBytes;
 using ::fixpool::tests::ReadWholeFile;
 using ::fixpool::tests::ScratchDirectory;
@@ -131,6 +137,7 @@ TEST_F(FileTest, SecondOpenForWritingIsRefusedInThisProcess) {
   const auto second = File::Open(path);
   EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
   EXPECT_THAT(second.status().message(), HasSubstr("Locking::kCaller"));
+  EXPECT_THAT(second.status().message(), HasSubstr("after 500ms"));
   // The lock belongs to the open file, not to the process: a refused one did not break it.
   EXPECT_FALSE(File::Open(path).ok());
   EXPECT_TRUE(File::Open(path, {.read_only = true}).ok());
@@ -166,6 +173,32 @@ TEST_F(FileTest, AnotherNameOfTheSameFileIsTheSameFile) {
   const auto other = File::Open(scratch_.MakeFile("other", "x"));
   ASSERT_TRUE(other.ok());
   EXPECT_NE((*other)->inode(), (*file)->inode());
+}
+
+TEST_F(FileTest, LockIsWaitedForAsLongAsTheCallerSays) {
+  const std::string path = scratch_.MakeFile("data", "x");
+  const auto first = File::Open(path);
+  ASSERT_TRUE(first.ok()) << first.status();
+  for (const absl::Duration timeout : {absl::ZeroDuration(), absl::Milliseconds(3), absl::Minutes(10)}) {
+    ManualEnvironment environment;
+    const int64_t start_ns = environment.NowNs();
+    const auto refused = File::Open(path, {.lock_timeout = timeout, .environment = &environment});
+    EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
+    EXPECT_EQ(environment.NowNs() - start_ns, absl::ToInt64Nanoseconds(timeout));
+  }
+}
+
+TEST_F(FileTest, LockThatIsFreedMeanwhileIsTaken) {
+  const std::string path = scratch_.MakeFile("data", "x");
+  auto first = File::Open(path);
+  ASSERT_TRUE(first.ok()) << first.status();
+  std::thread closer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    first->reset();
+  });
+  const auto second = File::Open(path, {.lock_timeout = absl::Seconds(30)});
+  closer.join();
+  EXPECT_TRUE(second.ok()) << second.status();
 }
 
 TEST_F(FileTest, CallerWhoLocksByHimselfIsBelieved) {
@@ -240,6 +273,35 @@ TEST_F(FileTest, RequiredDirectIoThatIsNotThereIsUnimplemented) {
   const auto preferred = File::Open("/proc/self/status", {.read_only = true});
   ASSERT_TRUE(preferred.ok()) << preferred.status();
   EXPECT_FALSE((*preferred)->direct());
+}
+
+// A file system that makes the name before it refuses: ramfs.
+TEST_F(FileTest, RequiredDirectIoThatIsNotThereLeavesNoFileBehind) {
+  FIXPOOL_IN_CHILD([&]() -> std::string {
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("none", scratch_.path().c_str(), "ramfs", 0, nullptr) != 0) {
+      return std::string("cannot mount a ramfs: ") + std::strerror(errno);
+    }
+    const std::string path = scratch_.File("new");
+    const auto required =
+        File::Open(path, {.create = true, .direct = File::DirectIo::kRequire});
+    if (required.ok()) return "this kernel's ramfs has direct I/O";
+    EXPECT_TRUE(absl::IsUnimplemented(required.status())) << required.status();
+    EXPECT_NE(access(path.c_str(), F_OK), 0) << "it was left behind";
+    const auto preferred = File::Open(path, {.create = true});
+    EXPECT_TRUE(preferred.ok()) << preferred.status();
+    EXPECT_FALSE((*preferred)->direct());
+    EXPECT_EQ(access(path.c_str(), F_OK), 0);
+    return "";
+  });
+}
+
+TEST_F(FileTest, CreateFollowsASymbolicLinkToNothing) {
+  ASSERT_EQ(symlink(scratch_.File("target").c_str(), scratch_.File("link").c_str()), 0);
+  const auto file = File::Open(scratch_.File("link"), {.create = true});
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(access(scratch_.File("target").c_str(), F_OK), 0);
 }
 
 // ---- Size and space ----

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <thread>
 #include <utility>
@@ -22,9 +21,8 @@
 #include "fixpool/io/region_id.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/io/fake_buffer_table.h"
+#include "tests/support/fake_buffer_table.h"
 #include "tests/support/recording_environment.h"
-#include "tests/support/seed.h"
 
 namespace fixpool::io {
 namespace {
@@ -548,115 +546,6 @@ TEST_F(FixedBufferRegistryTest, AlignmentIsThatOfTheRegion) {
   EXPECT_EQ(check(kBase + 512, 4096), ValidationError::kMisaligned);
   EXPECT_EQ(check(kBase + 4096, 512), ValidationError::kMisaligned);
   EXPECT_EQ(check(kBase + kSize - 512, 4096), ValidationError::kOutOfRegion);
-}
-
-// A naive model beside a random history: what is live, and every id ever issued.
-TEST_F(FixedBufferRegistryTest, AgreesWithANaiveModelOnAnyBitPattern) {
-  std::mt19937_64 random(tests::Seed());
-  constexpr uint32_t kCapacity = 8;
-  auto registry = MakeRegistry(kCapacity);
-  auto other = MakeRegistry(kCapacity);
-  Registration probe = *registry->Register(RegionAt(kBase, 4096));
-  const uint16_t owner = probe.id().owner();
-  ASSERT_TRUE(probe.Release(absl::ZeroDuration()).ok());
-
-  struct Live {
-    Registration registration;
-    uintptr_t base;
-    size_t size_bytes;
-    uint32_t alignment_bytes;
-  };
-  std::vector<Live> live;
-  std::vector<RegionId> issued;
-  std::array<uint32_t, kCapacity> newest_generation{};
-  newest_generation[probe.id().slot()] = probe.id().generation();
-  std::vector<Registration> foreign;
-  for (int i = 0; i < 4; ++i) foreign.push_back(*other->Register(RegionAt(kBase, kSize)));
-
-  const auto model = [&](RegionId id, uintptr_t address,
-                         size_t length_bytes) -> std::optional<ValidationError> {
-    for (const Live& region : live) {
-      if (region.registration.id() != id) continue;
-      const unsigned __int128 begin = address;
-      const unsigned __int128 end = begin + length_bytes;
-      if (begin < region.base || end > region.base + region.size_bytes) {
-        return ValidationError::kOutOfRegion;
-      }
-      if (address % region.alignment_bytes != 0 || length_bytes % region.alignment_bytes != 0) {
-        return ValidationError::kMisaligned;
-      }
-      return std::nullopt;
-    }
-    if (id.bits() == ~uint64_t{0} || id.generation() == 0) return ValidationError::kUnknownRegion;
-    if (id.owner() != owner) return ValidationError::kForeignRegistry;
-    if (id.slot() >= kCapacity) return ValidationError::kUnknownRegion;
-    // Generations only grow: what is below the newest is of the past.
-    return id.generation() <= newest_generation[id.slot()] ? ValidationError::kStaleGeneration
-                                                           : ValidationError::kUnknownRegion;
-  };
-  const auto random_id = [&]() -> RegionId {
-    switch (random() % 6) {
-      case 0:
-        return RegionId::FromBits(random());
-      case 1:
-        return RegionId::FromParts(random() % (2 * kCapacity), owner, random() % 0x4000);
-      case 2:
-        return foreign[random() % foreign.size()].id();
-      case 3:
-        if (!issued.empty()) return issued[random() % issued.size()];
-        return RegionId();
-      case 4:
-        return random() % 2 == 0 ? RegionId::kUnregistered : RegionId();
-      default:
-        if (live.empty()) return RegionId();
-        return live[random() % live.size()].registration.id();
-    }
-  };
-
-  std::array<int, 6> seen{};
-  for (int step = 0; step < 60'000; ++step) {
-    const uint64_t dice = random() % 20;
-    if (dice == 0 && live.size() < kCapacity) {
-      const uint32_t alignment = 1u << (random() % 13);
-      const uintptr_t base = kBase + random() % 64 * 4096;
-      const size_t size_bytes = (1 + random() % 16) * 4096;
-      auto registration =
-          registry->Register(RegionAt(base, size_bytes), {.alignment_bytes = alignment});
-      ASSERT_TRUE(registration.ok()) << registration.status();
-      for (const RegionId old : issued) ASSERT_NE(old, registration->id());
-      issued.push_back(registration->id());
-      newest_generation[registration->id().slot()] = registration->id().generation();
-      live.push_back({std::move(*registration), base, size_bytes, alignment});
-      continue;
-    }
-    if (dice == 1 && !live.empty()) {
-      const size_t victim = random() % live.size();
-      ASSERT_TRUE(live[victim].registration.Release(absl::ZeroDuration()).ok());
-      std::swap(live[victim], live.back());
-      live.pop_back();
-      continue;
-    }
-    const RegionId id = random_id();
-    uintptr_t address = random();
-    size_t length_bytes = random();
-    if (random() % 4 != 0) address = kBase + random() % (80 * 4096) / 512 * 512 - 8192;
-    if (random() % 8 == 0) address += random() % 512;
-    if (random() % 4 != 0) length_bytes = random() % 8 * 4096;
-    const auto expected = model(id, address, length_bytes);
-    ASSERT_EQ(registry->Check(id, At(address), length_bytes), expected)
-        << "step " << step << ": " << id.ToString() << " " << address << " " << length_bytes;
-    const absl::Status status = registry->Validate(id, At(address), length_bytes);
-    ASSERT_EQ(ValidationErrorOf(status), expected);
-    ASSERT_EQ(status.ok(), !expected.has_value());
-    RegionLease lease;
-    ASSERT_EQ(registry->TryLease(id, At(address), length_bytes, lease), expected);
-    ASSERT_EQ(lease.held(), !expected.has_value());
-    if (lease.held()) {
-      ASSERT_EQ(lease.slot(), id.slot());
-    }
-    ++seen[expected.has_value() ? static_cast<int>(*expected) + 1 : 0];
-  }
-  for (size_t i = 0; i < seen.size(); ++i) EXPECT_GT(seen[i], 0) << "answer " << i;
 }
 
 // ---- Leases and Release ----

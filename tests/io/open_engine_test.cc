@@ -1,9 +1,11 @@
 #include "fixpool/io/open_engine.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <utility>
@@ -328,6 +330,36 @@ TEST_F(MemlockTest, SecondEngineThatDoesNotFitGoesDownAndTheFirstWorksOn) {
     engine_.reset();
     return skipped;
   });
+}
+
+// ---- A process that dies ----
+
+// The ring of a killed process holds its files until the kernel has taken the ring apart, which
+// may be well after the process was reaped, and each holds its lock until then.
+TEST_F(OpenEngineTest, FileOfAKilledProcessCanBeOpenedAtOnce) {
+  const std::string path = scratch_.MakeFile("locked", std::string(kPage, 'x'));
+  for (int round = 0; round < 5; ++round) {
+    int ready[2];
+    ASSERT_EQ(pipe2(ready, O_CLOEXEC), 0);
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      const auto mine = File::Open(path);
+      const auto engine = OpenEngine(registry_.get(), {});
+      if (!mine.ok() || !engine.ok() || !(*engine)->AddFile(*mine).ok()) _exit(1);
+      if (write(ready[1], "r", 1) != 1) _exit(1);
+      while (true) pause();
+    }
+    close(ready[1]);
+    char byte = 0;
+    const ssize_t count = read(ready[0], &byte, 1);
+    close(ready[0]);
+    EXPECT_EQ(kill(child, SIGKILL), 0);
+    EXPECT_EQ(waitpid(child, nullptr, 0), child);
+    ASSERT_EQ(count, 1) << "the child could not open the file";
+    const auto file = File::Open(path);
+    ASSERT_TRUE(file.ok()) << "round " << round << ": " << file.status();
+  }
 }
 
 }  // namespace

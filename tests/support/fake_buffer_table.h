@@ -1,5 +1,5 @@
-#ifndef FIXPOOL_TESTS_IO_FAKE_BUFFER_TABLE_H_
-#define FIXPOOL_TESTS_IO_FAKE_BUFFER_TABLE_H_
+#ifndef FIXPOOL_TESTS_SUPPORT_FAKE_BUFFER_TABLE_H_
+#define FIXPOOL_TESTS_SUPPORT_FAKE_BUFFER_TABLE_H_
 
 #include <cerrno>
 #include <cstdint>
@@ -64,11 +64,14 @@ class FakeBufferTable final : public io::BufferTable {
     if (progress_hook_) progress_hook_(deadline);
   }
 
-  // Every Set fails so from now on; 0: none does.
-  void RefuseWith(int error_number) {
+  // Every Set fails so from now on, or once `after` more have succeeded; 0: none does.
+  void RefuseWith(int error_number, int after = 0) {
+    refused_ = 0;
     set_hook_ = nullptr;
     if (error_number == 0) return;
-    set_hook_ = [error_number](uint16_t, const io::MemoryRegion&) {
+    set_hook_ = [this, error_number, last = set_calls_ + after](uint16_t, const io::MemoryRegion&) {
+      if (set_calls_ <= last) return absl::OkStatus();
+      ++refused_;
       return io::ErrnoStatus(error_number, "fake ring");
     };
   }
@@ -95,6 +98,7 @@ class FakeBufferTable final : public io::BufferTable {
   const std::map<uint16_t, io::MemoryRegion>& regions() const { return regions_; }
   int share_calls() const { return share_calls_; }
   int set_calls() const { return set_calls_; }
+  int refused() const { return refused_; }  // Sets, since RefuseWith
   int clear_calls() const { return clear_calls_; }
   int progress_calls() const { return progress_calls_; }
 
@@ -106,6 +110,7 @@ class FakeBufferTable final : public io::BufferTable {
   Peers* peers_ = nullptr;
   int descriptor_ = -1;
   int share_calls_ = 0;
+  int refused_ = 0;
   int set_calls_ = 0;
   int clear_calls_ = 0;
   int progress_calls_ = 0;
@@ -113,4 +118,4 @@ class FakeBufferTable final : public io::BufferTable {
 
 }  // namespace fixpool::tests
 
-#endif  // FIXPOOL_TESTS_IO_FAKE_BUFFER_TABLE_H_
+#endif  // FIXPOOL_TESTS_SUPPORT_FAKE_BUFFER_TABLE_H_
