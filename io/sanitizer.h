@@ -55,6 +55,22 @@ inline void OperationReaped([[maybe_unused]] void* operation) {
 #endif
 }
 
+// liburing maps and unmaps its rings by system calls that ThreadSanitizer does not see, so a
+// ring at the addresses of an earlier one, of another thread, would be a race with it.
+#ifdef FIXPOOL_INTERNAL_TSAN
+inline char unseen_mappings;
+#endif
+inline void RingMapped() {
+#ifdef FIXPOOL_INTERNAL_TSAN
+  __tsan_acquire(&unseen_mappings);
+#endif
+}
+inline void RingToBeUnmapped() {
+#ifdef FIXPOOL_INTERNAL_TSAN
+  __tsan_release(&unseen_mappings);
+#endif
+}
+
 // The kernel wrote (a read from a file) or read (a write to a file) this memory.
 // Called when the operation is reaped: a user of the memory who is not ordered
 // after that is a race, and ThreadSanitizer then says so.

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/memlock.h"
+#include "fixpool/io/sanitizer.h"
 
 namespace fixpool::io {
 namespace {
@@ -52,6 +53,7 @@ absl::StatusOr<std::unique_ptr<UringRing>> UringRing::Create(Options options) {
     return SetupStatus(-result, absl::StrCat("io_uring_setup with ", options.entries, " entries"),
                        size_t{options.entries} * 100);
   }
+  sanitizer::RingMapped();
   io_uring_ring_dontfork(&ring->ring_);
   if (options.buffer_slots > 0) {
     result = io_uring_register_buffers_sparse(&ring->ring_, options.buffer_slots);
@@ -73,6 +75,7 @@ UringRing::~UringRing() {
   // The kernel takes a closed ring apart some time later; until then its file table would
   // keep the files, and their locks.
   if (has_file_table_) io_uring_unregister_files(&ring_);
+  sanitizer::RingToBeUnmapped();
   io_uring_queue_exit(&ring_);
 }
 
