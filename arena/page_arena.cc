@@ -1,30 +1,19 @@
 #include "fixpool/arena/page_arena.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <limits>
 #include <string>
 #include <utility>
 
-#include "absl/strings/cord.h"
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
 #include "fixpool/arena/format_bytes.h"
+#include "fixpool/arena/region_rounding.h"
 #include "fixpool/io/memory_region.h"
 
 namespace fixpool::arena {
 namespace {
-
-constexpr size_t kHugeBytes = size_t{2} << 20;
-
-// The alignment that transfers of whole pages have anyway, up to what any device asks for.
-constexpr uint32_t kTransferAlignment = 4096;
-
-// What sizes are rounded to: whole pages, and whole huge pages where one fits.
-size_t RoundingUnit(size_t size_bytes, uint32_t page_bytes) {
-  return size_bytes < kHugeBytes ? page_bytes : kHugeBytes;
-}
-
-size_t RoundDown(size_t bytes, size_t unit) { return bytes / unit * unit; }
 
 absl::Status CheckOptions(const io::FixedBufferRegistry* registry,
                           const PageArena::Options& options) {
@@ -44,172 +33,159 @@ absl::Status CheckOptions(const io::FixedBufferRegistry* registry,
   return absl::OkStatus();
 }
 
-// Makes size_bytes and region_bytes what they will be.
-PageArena::Options Rounded(PageArena::Options options) {
-  options.region_bytes =
-      RoundDown(options.region_bytes, RoundingUnit(options.region_bytes, options.page_bytes));
-  const size_t unit = std::min(RoundingUnit(options.size_bytes, options.page_bytes),
-                               RoundingUnit(options.region_bytes, options.page_bytes));
-  const size_t rest = options.size_bytes % unit;
-  const size_t missing = rest == 0 ? 0 : unit - rest;
-  // No machine has that much; the registry's capacity will say so.
-  if (missing > std::numeric_limits<size_t>::max() - options.size_bytes) {
-    options.size_bytes = RoundDown(options.size_bytes, unit);
-  } else {
-    options.size_bytes += missing;
-  }
-  return options;
-}
-
-absl::Status CheckCapacity(const io::FixedBufferRegistry& registry,
-                           const PageArena::Options& options) {
-  const size_t wanted =
-      options.size_bytes / options.region_bytes + (options.size_bytes % options.region_bytes != 0);
-  const size_t used = registry.region_count();
-  const size_t free = registry.capacity() > used ? registry.capacity() - used : 0;
-  if (wanted <= free) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "PageArena: ", options.size_bytes, " bytes are ", wanted, " regions of ",
-      FormatBytes(options.region_bytes), ", but the registry has ", free, " free slots of ",
-      registry.capacity(), "; raise FixedBufferRegistry::Options::capacity (at most ",
-      io::FixedBufferRegistry::kMaxRegions, ") or region_bytes"));
-}
-
-// `status` with the words of where it happened in front, code and payloads kept.
-absl::Status InRegion(size_t index, const absl::Status& status) {
-  absl::Status named(status.code(),
-                     absl::StrCat("PageArena: region ", index, ": ", status.message()));
-  status.ForEachPayload([&named](absl::string_view url, const absl::Cord& payload) {
-    named.SetPayload(url, payload);
-  });
-  return named;
-}
-
 }  // namespace
 
 PageArena::PageArena(io::FixedBufferRegistry* registry, const Options& options)
     : registry_(registry),
       options_(options),
+      shape_(options.page_bytes),
       slot_count_(registry->capacity()),
       by_slot_(std::make_unique<std::atomic<RegionPages*>[]>(slot_count_)),
-      may_have_free_(slot_count_) {}
+      store_(slot_count_, OrderOf(kMaxPageBytes)),
+      tables_(slot_count_),
+      magazines_(options.thread_magazines, [this](Magazine& magazine) { Empty(magazine); }) {}
 
 PageArena::~PageArena() = default;
 
 absl::StatusOr<std::unique_ptr<PageArena>> PageArena::Create(io::FixedBufferRegistry* registry,
                                                              Options options) {
   if (absl::Status status = CheckOptions(registry, options); !status.ok()) return status;
-  options = Rounded(options);
-  if (absl::Status status = CheckCapacity(*registry, options); !status.ok()) return status;
+  options.region_bytes =
+      RoundDown(options.region_bytes, RoundingUnit(options.region_bytes, options.page_bytes));
   std::unique_ptr<PageArena> arena(new PageArena(registry, options));
-  for (size_t left = options.size_bytes; left > 0;) {
-    const size_t size_bytes = std::min(left, options.region_bytes);
-    absl::Status status = arena->AddRegion(size_bytes);
-    // The regions made so far go with the arena.
-    if (!status.ok()) return InRegion(arena->regions_.size(), status);
-    left -= size_bytes;
-  }
+  if (absl::Status status = arena->Grow(options.size_bytes); !status.ok()) return status;
   return arena;
 }
 
-absl::Status PageArena::AddRegion(size_t size_bytes) {
-  Region added;
-  absl::StatusOr<std::shared_ptr<Mapping>> mapping =
-      Mapping::Create(size_bytes, {.ladder = options_.ladder,
-                                   .dont_dump = options_.dont_dump,
-                                   .prefault_threads = options_.prefault_threads});
-  if (!mapping.ok()) return mapping.status();
-  added.mapping = *std::move(mapping);
-  absl::StatusOr<io::MemoryRegion> region =
-      io::MemoryRegion::Create(added.mapping->base(), size_bytes);
-  if (!region.ok()) return region.status();
-  absl::StatusOr<io::Registration> registration = registry_->Register(
-      *region,
-      {.backing = added.mapping, .alignment_bytes = kTransferAlignment, .fixed = options_.fixed});
-  if (!registration.ok()) return registration.status();
-  added.registration = *std::move(registration);
-  const io::RegionId id = added.registration.id();
-  added.pages = std::make_unique<RegionPages>(*region, id, options_.page_bytes);
+// ---- Allocating ----
 
-  by_slot_[id.slot()].store(added.pages.get(), std::memory_order_release);
-  may_have_free_.Insert(id.slot());
-  page_count_ += added.pages->page_count();
-  free_count_.fetch_add(added.pages->page_count(), std::memory_order_release);
-  regions_.push_back(std::move(added));
-  return absl::OkStatus();
-}
-
-// Takes one page out of free_count_, if there is one. Compare-and-swap and not a subtraction
-// that is undone: that would hide a free page from a third thread for a moment.
-bool PageArena::ReservePage() {
-  size_t count = free_count_.load(std::memory_order_relaxed);
-  while (count > 0) {
-    if (free_count_.compare_exchange_weak(count, count - 1, std::memory_order_acquire,
-                                          std::memory_order_relaxed)) {
-      return true;
-    }
+int PageArena::OrderOf(size_t size_bytes) const {
+  if (!std::has_single_bit(size_bytes) || size_bytes < options_.page_bytes ||
+      size_bytes > kMaxPageBytes) {
+    return -1;
   }
-  return false;
+  return std::countr_zero(size_bytes) - std::countr_zero(options_.page_bytes);
 }
 
-// Finds the page that ReservePage promised. It is on some stack: Free puts a page there
-// before it counts it. If another thread takes the one that was seen, then another is there.
-PageHandle PageArena::TakeReserved() {
+// Fills half of the magazine with what is left in plenty, one page with what is not.
+ABSL_ATTRIBUTE_NOINLINE std::optional<PageHandle> PageArena::AllocateSlow(Magazine* magazine,
+                                                                          int order) {
+  std::array<FreePage, MagazineShape::kMostPerOrder / 2 + 1> taken;
+  const size_t room = magazine == nullptr ? 0 : shape_.CapacityOf(order) / 2;
+  io::MutexLock lock(mutex_);
+  const size_t fair = store_.free_pages() >> order >> 4;
+  const size_t count = TakeLocked(order, absl::MakeSpan(taken).first(1 + std::min(room, fair)));
+  if (count == 0) return std::nullopt;
+  // The lowest is handed out first, so the others go in from the highest down.
+  for (size_t i = count - 1; i > 0; --i) {
+    if (!magazine->Push(shape_, order, taken[i])) store_.Give(taken[i], order);
+  }
+  return Claim(taken[0], order);
+}
+
+uint64_t PageArena::Pushes() const {
+  uint64_t pushes = 0;
+  magazines_.ForEach([&](const Magazine& magazine) { pushes += magazine.pushes(); });
+  return pushes;
+}
+
+// 0 only if there was a moment in which no such run was free. Nothing moves between store and
+// magazines meanwhile; but a page that was freed into a magazine behind the back of the search,
+// while another was allocated in front of it, would have been overlooked.
+size_t PageArena::TakeLocked(int order, absl::Span<FreePage> out) {
   while (true) {
-    std::optional<uint32_t> slot = may_have_free_.First();
-    if (!slot.has_value()) slot = SearchAllRegions();
-    if (!slot.has_value()) continue;
-    RegionPages* const pages = by_slot_[*slot].load(std::memory_order_acquire);
-    if (const std::optional<RegionPages::Taken> taken = pages->Take()) {
-      return {.region = pages->id(), .page_index = taken->index, .generation = taken->generation};
-    }
-    // Remove, then look again: a page freed before the removal is seen here, one freed after
-    // it finds its region missing in the set and puts it there.
-    may_have_free_.Remove(*slot);
-    if (pages->MayTake()) may_have_free_.Insert(*slot);
+    size_t count = store_.Take(order, out);
+    if (count > 0) return count;
+    const uint64_t pushes = Pushes();
+    magazines_.ForEach([&](Magazine& magazine) {
+      magazine.Steal(
+          shape_, [](FreePage) { return true; },
+          [&](FreePage page, int its_order) {
+            mutex_.AssertHeld();
+            store_.Give(page, its_order);
+          });
+    });
+    count = store_.Take(order, out.first(1));
+    if (count > 0 || Pushes() == pushes) return count;
   }
 }
 
-// For the moments in which the set is behind. Reached only while another thread is between
-// the two steps above, and then rather looks itself than waits for that thread.
-std::optional<uint32_t> PageArena::SearchAllRegions() const {
-  for (const Region& region : regions_) {
-    if (region.pages->MayTake()) return region.pages->id().slot();
+std::optional<PageHandle> PageArena::TryAllocate(size_t size_bytes) {
+  const int order = OrderOf(size_bytes);
+  if (order < 0) return std::nullopt;
+  return TryAllocateOrder(order);
+}
+
+absl::StatusOr<PageHandle> PageArena::Allocate(size_t size_bytes) {
+  const int order = OrderOf(size_bytes);
+  if (order < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("PageArena: a page of ", size_bytes, " bytes is not ", options_.page_bytes,
+                     " times a power of two, up to ", kMaxPageBytes));
   }
-  return std::nullopt;
-}
-
-std::optional<PageHandle> PageArena::TryAllocate() {
-  if (!ReservePage()) return std::nullopt;
-  return TakeReserved();
-}
-
-absl::StatusOr<PageHandle> PageArena::Allocate() {
-  const std::optional<PageHandle> handle = TryAllocate();
+  const std::optional<PageHandle> handle = TryAllocateOrder(order);
   if (ABSL_PREDICT_TRUE(handle.has_value())) return *handle;
-  return absl::ResourceExhaustedError(absl::StrCat("PageArena: all ", page_count_, " pages of ",
-                                                   FormatBytes(options_.page_bytes),
-                                                   " are allocated"));
+  return Exhausted(order);
 }
 
-absl::Status PageArena::Free(PageHandle handle) {
-  RegionPages* const pages = Find(handle.region);
-  if (pages == nullptr || handle.page_index >= pages->page_count()) {
-    return Explain(WhyNot(handle), handle);
+absl::Status PageArena::Exhausted(int order) const {
+  const size_t free = free_count();
+  if (order == 0 || free == 0) {
+    return absl::ResourceExhaustedError(absl::StrCat("PageArena: all ", page_count(), " pages of ",
+                                                     FormatBytes(options_.page_bytes),
+                                                     " are allocated"));
   }
-  switch (pages->Give(handle.page_index, handle.generation)) {
-    case RegionPages::Given::kFreed:
-      may_have_free_.Insert(handle.region.slot());
-      free_count_.fetch_add(1, std::memory_order_release);
-      return absl::OkStatus();
-    case RegionPages::Given::kRetired:
-      retired_count_.fetch_add(1, std::memory_order_relaxed);
-      return absl::OkStatus();
-    case RegionPages::Given::kStale:
-      break;
-  }
-  return Explain(io::ValidationError::kStaleGeneration, handle);
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "PageArena: no ", FormatBytes(size_t{options_.page_bytes} << order), " in one piece are free; ",
+      free, " of ", page_count(), " pages of ", FormatBytes(options_.page_bytes),
+      " are, scattered between pages in use"));
 }
+
+size_t PageArena::free_count() const {
+  io::MutexLock lock(mutex_);
+  size_t count = store_.free_pages();
+  magazines_.ForEach([&](const Magazine& magazine) { count += magazine.CountPages(shape_); });
+  return count;
+}
+
+// ---- Freeing ----
+
+absl::Status PageArena::RefuseToFree(PageHandle handle) const {
+  return Explain(WhyNot(handle), handle);
+}
+
+ABSL_ATTRIBUTE_NOINLINE void PageArena::GiveBackSlow(RegionPages& pages, Magazine* magazine,
+                                                     FreePage page, int order) {
+  if (pages.draining()) {
+    {
+      io::MutexLock lock(mutex_);
+      store_.Give(page, order);
+    }
+    drained_.fetch_add(1, std::memory_order_release);
+    registry_->environment()->Wake(drained_);
+    return;
+  }
+  io::MutexLock lock(mutex_);
+  store_.Give(page, order);
+  if (magazine == nullptr) return;
+  // The magazine is full: half of it, so that the next call, whichever it is, finds room or pages.
+  for (size_t i = 0; i < shape_.CapacityOf(order) / 2; ++i) {
+    const std::optional<FreePage> another = magazine->Pop(shape_, order);
+    if (!another.has_value()) break;
+    store_.Give(*another, order);
+  }
+}
+
+void PageArena::Empty(Magazine& magazine) {
+  io::MutexLock lock(mutex_);
+  for (int order = 0; order <= PageStore::kMaxOrder; ++order) {
+    while (const std::optional<FreePage> page = magazine.Pop(shape_, order)) {
+      store_.Give(*page, order);
+    }
+  }
+}
+
+// ---- Handles ----
 
 io::ValidationError PageArena::WhyNot(PageHandle handle) const {
   // The registry looks at the id first; that nothing is at address 0 is not what we ask.
@@ -266,11 +242,11 @@ absl::Status PageArena::Validate(PageHandle handle) const {
 
 ArenaReport PageArena::Report() const {
   ArenaReport report{.page_bytes = options_.page_bytes,
-                     .page_count = page_count_,
-                     .free_count = free_count(),
-                     .retired_count = retired_count_.load(std::memory_order_relaxed)};
+                     .page_count = page_count(),
+                     .free_count = free_count()};
+  io::MutexLock lock(regions_mutex_);
   for (const Region& region : regions_) {
-    RegionReport entry{.id = region.pages->id(),
+    RegionReport entry{.id = region.registration.id(),
                        .size_bytes = region.mapping->size_bytes(),
                        .mapping = region.mapping->report()};
     const auto info = registry_->InfoOf(entry.id);
@@ -278,6 +254,7 @@ ArenaReport PageArena::Report() const {
       entry.fixed = info->fixed;
       entry.fixed_errno = info->fixed_errno;
     }
+    report.retired_count += PagesIn(entry.id.slot())->retired_pages();
     report.regions.push_back(std::move(entry));
   }
   return report;

@@ -9,43 +9,57 @@
 #include <vector>
 
 #include "absl/base/optimization.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "fixpool/arena/arena_report.h"
+#include "fixpool/arena/free_page.h"
 #include "fixpool/arena/ladder.h"
+#include "fixpool/arena/magazine.h"
 #include "fixpool/arena/mapping.h"
 #include "fixpool/arena/page_handle.h"
+#include "fixpool/arena/page_owner.h"
+#include "fixpool/arena/page_store.h"
 #include "fixpool/arena/region_pages.h"
-#include "fixpool/arena/slot_set.h"
+#include "fixpool/arena/thread_magazines.h"
+#include "fixpool/io/environment.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/mutex.h"
 #include "fixpool/io/region_id.h"
 #include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::arena {
 
-// Pages of one size, in memory that the kernel knows as fixed buffers.
+// Pages in memory that the kernel knows as fixed buffers.
 //
 //   auto arena = PageArena::Create(registry, {.size_bytes = size_t{4} << 30});
 //   absl::StatusOr<PageHandle> page = (*arena)->Allocate();
 //   std::byte* bytes = (*arena)->AddressOf(*page);            // 4096 of them
 //   engine->Submit({.operation = kRead, .region = page->region, .data = bytes, ...});
 //   (*arena)->Free(*page);                                    // *page is stale for ever
+//   (*arena)->Allocate(65536);                                // a larger one, same memory
+//   (*arena)->Grow(size_t{1} << 30);                          // and back, see Shrink
 //
 // Shape: the memory is cut into regions of at most 1 GiB, each mapped on the best pages that
-// the ladder allows, faulted in, and registered. No page lies in two regions. A page begins
-// at a multiple of its size. Its bytes are not cleared: they are what its last owner left, or
-// zero. Under AddressSanitizer, touching a page that is not allocated is an error.
+// the ladder allows, faulted in, and registered. A page is page_bytes() large, or any power of
+// two of them up to 1 MiB, all sizes from the same regions. No page lies in two regions. A page
+// begins at a multiple of its size. Its bytes are not cleared: they are what its last owner left,
+// or zero. Under AddressSanitizer, touching a page that is not allocated is an error.
 //
 // Ownership: the registry must outlive the arena. The destructor unregisters the regions,
 // waiting for transfers in flight as ~Registration does, and unmaps what the kernel is done
 // with. Pages need not be freed before; their handles are stale from then on, for every
 // arena of the registry. A handle owns nothing.
 //
-// Threads: thread-safe but for destruction. Everything after Create is lock-free, in a number
-// of steps that does not depend on the number of pages, and allocates no memory but for the
-// message of an error. Check, Validate, Resolve and AddressOf are wait-free, and advisory: the
-// answer is as good as the caller's claim on the page while it is used.
+// Threads: thread-safe but for destruction. A thread keeps a few free pages to itself, so that
+// most calls of TryAllocate and Free meet nobody; the others take a lock for a step whose length
+// does not depend on the number of pages. No page is lost to other threads by that: before an
+// allocation fails, what the threads keep is taken back from them, and when a thread exits it
+// gives back what it has. After Create nothing but Grow allocates memory, except for the message
+// of an error. Check, Validate, Resolve and AddressOf are wait-free, and advisory: the answer
+// is as good as the caller's claim on the page while it is used.
 // A forked child does not have the memory (see Mapping) and must not use the arena.
 //
 // Errors of a handle, found by Free, Resolve, Check and Validate (see io::ValidationError):
@@ -56,7 +70,7 @@ namespace fixpool::arena {
 //   kOutOfRegion      OutOfRange          no such page in the region
 // Any bit pattern of a handle is safe.
 //
-// Why stacks by region and not one for all: see docs/arena_allocation.md.
+// How pages of several sizes share the memory: see docs/arena_allocation.md.
 class PageArena {
  public:
   static constexpr uint32_t kMinPageBytes = 4096;
@@ -66,8 +80,8 @@ class PageArena {
     // Memory for pages. Rounded up to a multiple of page_bytes, and from 2 MiB on to one of
     // 2 MiB, so that huge pages fit. Default: enough to be of use, little enough to be had.
     size_t size_bytes = size_t{256} << 20;
-    // Bytes of a page: a power of two from 4 KiB to 1 MiB. Default: what most engines use,
-    // and the unit of the memory.
+    // Bytes of the smallest page, and of one if nothing else is said: a power of two from 4 KiB
+    // to 1 MiB. Default: what most engines use, and the unit of the memory.
     uint32_t page_bytes = 4096;
     // The kernel's pages. Default: the best that can be had, region by region.
     Ladder ladder = {};
@@ -75,11 +89,15 @@ class PageArena {
     // Default: yes, and Report() says so.
     io::FixedBufferRegistry::FixedPolicy fixed = io::FixedBufferRegistry::FixedPolicy::kPrefer;
     // Bytes of a region: at least page_bytes, at most 1 GiB; rounded down as size_bytes is
-    // rounded up. Default: the most that the kernel takes, since each region costs a slot.
+    // rounded up. Shrink gives back whole regions, and larger pages need regions that hold
+    // them. Default: the most that the kernel takes, since each region costs a slot.
     size_t region_bytes = io::MemoryRegion::kMaxBytes;
     // As in MappingOptions.
     uint32_t prefault_threads = 0;
     bool dont_dump = false;
+    // How many threads have free pages of their own; threads beyond these take the lock for
+    // every page. Each costs 1 KiB. Default: enough for one thread a CPU of most machines.
+    uint32_t thread_magazines = 64;
   };
 
   // All of it, or an error and nothing left behind.
@@ -96,15 +114,23 @@ class PageArena {
   PageArena(const PageArena&) = delete;
   PageArena& operator=(const PageArena&) = delete;
 
-  // A free page; nullopt if there is none. While fewer than page_count() - retired pages are
-  // held, this succeeds: no page hides in a corner. Never allocates memory.
-  std::optional<PageHandle> TryAllocate();
-  // The same. ResourceExhausted: every page is allocated.
+  // A free page of page_bytes(); nullopt if there is none. While fewer than page_count() -
+  // retired pages are held (and only such), this succeeds: no page hides in a corner.
+  std::optional<PageHandle> TryAllocate() { return TryAllocateOrder(0); }
+  // A free page of `size_bytes`: page_bytes() times a power of two, at most 1 MiB. nullopt: no
+  // such run of pages is free, or there is no such size.
+  std::optional<PageHandle> TryAllocate(size_t size_bytes);
+  // The same. ResourceExhausted: every page is allocated, or what is free is in smaller pieces.
+  // InvalidArgument: no such size.
   absl::StatusOr<PageHandle> Allocate();
+  absl::StatusOr<PageHandle> Allocate(size_t size_bytes);
 
   // Gives a page back. The caller sees to it that nobody uses it any more, the kernel
   // included; of several threads that free the same page one gets OK. Errors: see above.
   absl::Status Free(PageHandle handle);
+
+  // How large the page is; 0 if the handle is not that of a live page. A few ns.
+  size_t SizeOf(PageHandle handle) const;
 
   // The page's first byte, nullptr if the handle is not that of a live page. A few ns.
   std::byte* AddressOf(PageHandle handle) const;
@@ -117,10 +143,35 @@ class PageArena {
   // The same with a message.
   absl::Status Validate(PageHandle handle) const;
 
+  // Adds memory: `bytes` more, rounded as by Create, in regions of at most region_bytes. All of
+  // it, or an error (those of Create) and the arena is as before. Other threads go on meanwhile;
+  // the new pages are theirs when Grow returns.
+  absl::Status Grow(size_t bytes);
+
+  // Gives memory back to the system: whole regions of together at most `bytes`, those first that
+  // have the fewest pages allocated, and never the last. What was given back, in bytes.
+  //
+  // From the start of the call no page of these regions is handed out. The owners (AddOwner) are
+  // asked to give up theirs, and pages that are freed by anybody are waited for. When a region
+  // is empty it is unregistered, in every ring, and its memory is the system's at once. Handles
+  // of its pages are stale for ever, also when memory is mapped at its addresses again.
+  //
+  // DeadlineExceeded: pages were still held, or transfers in flight; everything is as before and
+  // in service, unless some regions were gone already, which is then OK with their bytes.
+  // InvalidArgument: `bytes` is less than the smallest region, or there is only one region.
+  // FailedPrecondition: another thread is inside Grow or Shrink, and was still at `deadline`.
+  absl::StatusOr<size_t> Shrink(size_t bytes, io::Deadline deadline);
+
+  // Who is asked for pages by Shrink. An owner must be removed before it dies; RemoveOwner waits
+  // for a call to it to end.
+  void AddOwner(PageOwner* owner);
+  void RemoveOwner(PageOwner* owner);
+
   uint32_t page_bytes() const { return options_.page_bytes; }
-  size_t page_count() const { return page_count_; }
-  // Exact while no other thread allocates or frees.
-  size_t free_count() const { return free_count_.load(std::memory_order_relaxed); }
+  // In pages of page_bytes(), as all counts. Changes with Grow and Shrink.
+  size_t page_count() const { return page_count_.load(std::memory_order_relaxed); }
+  // Exact while no other thread allocates or frees. Looks into all threads' magazines.
+  size_t free_count() const;
   io::FixedBufferRegistry* registry() const { return registry_; }
 
   // Allocates memory, takes the registry's lock, and is for people and statistics.
@@ -130,16 +181,37 @@ class PageArena {
   // Destroyed from the last member to the first: it leaves the registry before anything else.
   struct Region {
     std::shared_ptr<Mapping> mapping;
-    std::unique_ptr<RegionPages> pages;
     io::Registration registration;
   };
+  enum class Draining { kEmpty, kDeadline };
 
   PageArena(io::FixedBufferRegistry* registry, const Options& options);
 
-  absl::Status AddRegion(size_t size_bytes);
-  bool ReservePage();
-  PageHandle TakeReserved();
-  std::optional<uint32_t> SearchAllRegions() const;
+  // The order of pages of that size, or -1.
+  int OrderOf(size_t size_bytes) const;
+  std::optional<PageHandle> TryAllocateOrder(int order);
+  std::optional<PageHandle> AllocateSlow(Magazine* magazine, int order);
+  size_t TakeLocked(int order, absl::Span<FreePage> out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t Pushes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  PageHandle Claim(FreePage page, int order);
+  absl::Status RefuseToFree(PageHandle handle) const;
+  void GiveBackSlow(RegionPages& pages, Magazine* magazine, FreePage page, int order);
+  void Empty(Magazine& magazine);
+  absl::Status Exhausted(int order) const;
+
+  absl::StatusOr<Region> MakeRegion(size_t size_bytes) const;
+  void Publish(Region region);
+  std::vector<io::RegionId> ChooseVictims(size_t bytes) const;
+  void Suspend(absl::Span<const io::RegionId> victims);
+  void Resume(io::RegionId victim);
+  Draining WaitUntilEmpty(absl::Span<const io::RegionId> victims, io::Deadline deadline);
+  size_t PagesOutOf(absl::Span<const io::RegionId> victims);
+  absl::StatusOr<size_t> TakeOut(io::RegionId victim, io::Deadline deadline);
+  void AskOwners(absl::Span<const io::RegionId> victims, io::Deadline deadline);
+
+  RegionPages* PagesIn(uint16_t slot) const {
+    return by_slot_[slot].load(std::memory_order_acquire);
+  }
   // The region, if it is in service and of this arena, or nullptr.
   RegionPages* Find(io::RegionId id) const;
   io::ValidationError WhyNot(PageHandle handle) const;
@@ -147,26 +219,41 @@ class PageArena {
 
   io::FixedBufferRegistry* const registry_;
   const Options options_;
-  size_t page_count_ = 0;        // set by Create
-  std::vector<Region> regions_;  // filled by Create
-  // By the slot of a region's id. A region is here while it is in service: put in after it was
-  // registered, to be taken out before it is released. So a handle whose region id (which is
+  const MagazineShape shape_;
+  // By the slot of a region's id; null until the arena first has a region there, then the same
+  // until the arena goes. A region is in service while its slot's RegionPages has its id: from
+  // after it was registered until before it is released. So a handle whose region id (which is
   // never issued twice) is found here needs no second look into the registry, which would cost
-  // as much again (BM_PageArena_Check). What was once here lives as long as the arena, so that
-  // whoever found it may look at it.
+  // as much again (BM_PageArena_Check), and whoever found a RegionPages may go on looking at it.
   const uint32_t slot_count_;
   const std::unique_ptr<std::atomic<RegionPages*>[]> by_slot_;
-  // The slots of regions that may have a free page. A region that has one is in the set, but
-  // for the moments in which a thread is between two steps of TakeReserved.
-  SlotSet may_have_free_;
-  std::atomic<size_t> retired_count_{0};
-  // Pages that are free and not yet promised to a thread in TryAllocate.
-  alignas(ABSL_CACHELINE_SIZE) std::atomic<size_t> free_count_{0};
+  std::atomic<size_t> page_count_{0};
+  // Bumped and woken when a page of a draining region is freed.
+  std::atomic<uint32_t> drained_{0};
+
+  // Free pages are in the store or in a magazine, in nobody's hands but under this lock. It also
+  // makes one thread at a time steal.
+  mutable io::Mutex mutex_;
+  PageStore store_ ABSL_GUARDED_BY(mutex_);
+
+  // 1 while a thread is inside Grow or Shrink. Not a lock, because waiting for it has a deadline.
+  std::atomic<uint32_t> resizing_{0};
+  class ResizeTurn;
+
+  mutable io::Mutex regions_mutex_;  // before mutex_ where both are taken
+  std::vector<std::unique_ptr<RegionPages>> tables_ ABSL_GUARDED_BY(regions_mutex_);
+  std::vector<Region> regions_ ABSL_GUARDED_BY(regions_mutex_);
+
+  io::Mutex owners_mutex_;
+  std::vector<PageOwner*> owners_ ABSL_GUARDED_BY(owners_mutex_);
+
+  // Last, so that no thread gives pages back to what is gone.
+  mutable ThreadMagazines magazines_;
 };
 
 inline RegionPages* PageArena::Find(io::RegionId id) const {
   if (ABSL_PREDICT_FALSE(id.slot() >= slot_count_)) return nullptr;
-  RegionPages* const pages = by_slot_[id.slot()].load(std::memory_order_acquire);
+  RegionPages* const pages = PagesIn(id.slot());
   if (ABSL_PREDICT_FALSE(pages == nullptr || pages->id() != id)) return nullptr;
   return pages;
 }
@@ -180,9 +267,60 @@ inline std::byte* PageArena::AddressOf(PageHandle handle) const {
   return pages->AddressOf(handle.page_index);
 }
 
+inline size_t PageArena::SizeOf(PageHandle handle) const {
+  const RegionPages* const pages = Find(handle.region);
+  if (ABSL_PREDICT_FALSE(pages == nullptr ||
+                         !pages->IsLive(handle.page_index, handle.generation))) {
+    return 0;
+  }
+  return size_t{options_.page_bytes} << pages->OrderOf(handle.page_index);
+}
+
 inline std::optional<io::ValidationError> PageArena::Check(PageHandle handle) const {
   if (ABSL_PREDICT_TRUE(AddressOf(handle) != nullptr)) return std::nullopt;
   return WhyNot(handle);
+}
+
+inline PageHandle PageArena::Claim(FreePage page, int order) {
+  RegionPages& pages = *PagesIn(page.slot);
+  return {.region = pages.id(),
+          .page_index = page.page_index,
+          .generation = pages.Claim(page.page_index, order)};
+}
+
+inline std::optional<PageHandle> PageArena::TryAllocateOrder(int order) {
+  Magazine* const magazine = magazines_.Mine();
+  if (ABSL_PREDICT_TRUE(magazine != nullptr)) {
+    const std::optional<FreePage> page = magazine->Pop(shape_, order);
+    if (ABSL_PREDICT_TRUE(page.has_value())) return Claim(*page, order);
+  }
+  return AllocateSlow(magazine, order);
+}
+
+inline absl::StatusOr<PageHandle> PageArena::Allocate() {
+  const std::optional<PageHandle> handle = TryAllocateOrder(0);
+  if (ABSL_PREDICT_TRUE(handle.has_value())) return *handle;
+  return Exhausted(0);
+}
+
+inline absl::Status PageArena::Free(PageHandle handle) {
+  RegionPages* const pages = Find(handle.region);
+  if (ABSL_PREDICT_FALSE(pages == nullptr || handle.page_index >= pages->page_count())) {
+    return RefuseToFree(handle);
+  }
+  int order = 0;
+  const RegionPages::Released released =
+      pages->Release(handle.page_index, handle.generation, order);
+  if (ABSL_PREDICT_FALSE(released != RegionPages::Released::kFreed)) {
+    return released == RegionPages::Released::kRetired ? absl::OkStatus() : RefuseToFree(handle);
+  }
+  const FreePage page = {.slot = handle.region.slot(), .page_index = handle.page_index};
+  Magazine* const magazine = magazines_.Mine();
+  if (ABSL_PREDICT_FALSE(magazine == nullptr || pages->draining() ||
+                         !magazine->Push(shape_, order, page))) {
+    GiveBackSlow(*pages, magazine, page, order);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace fixpool::arena

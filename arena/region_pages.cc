@@ -1,63 +1,44 @@
 #include "fixpool/arena/region_pages.h"
 
+#include <bit>
+#include <cstdlib>
+#include <new>
+
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/sanitizer.h"
 
 namespace fixpool::arena {
 
-RegionPages::RegionPages(const io::MemoryRegion& region, io::RegionId id, uint32_t page_bytes,
-                         uint32_t first_generation)
-    : base_(region.base()),
-      id_(id),
-      page_count_(static_cast<uint32_t>(region.size_bytes() / page_bytes)),
-      page_shift_(std::countr_zero(page_bytes)),
-      states_(new PageState[page_count_]),
-      head_(0) {
-  FIXPOOL_CHECK(std::has_single_bit(page_bytes) && page_count_ > 0 && page_count_ <= kMaxPages &&
-                    region.size_bytes() % page_bytes == 0 && first_generation % 2 == 0,
-                absl::StrCat(region.size_bytes(), " bytes in pages of ", page_bytes));
-  for (uint32_t i = 0; i < page_count_; ++i) {
+void RegionPages::FreeStates::operator()(State* states) const { std::free(states); }
+
+// calloc: of a table for more pages than its first region has, the rest costs no memory.
+RegionPages::RegionPages(uint32_t page_bytes, uint32_t most_pages, uint32_t first_generation)
+    : page_shift_(std::countr_zero(page_bytes)),
+      most_pages_(most_pages),
+      states_(static_cast<State*>(std::calloc(most_pages, sizeof(State)))) {
+  FIXPOOL_CHECK(std::has_single_bit(page_bytes) && most_pages > 0 && most_pages <= kMaxPages &&
+                    first_generation % 2 == 0,
+                absl::StrCat(most_pages, " pages of ", page_bytes, " bytes"));
+  if (states_ == nullptr) throw std::bad_alloc();
+  for (uint32_t i = 0; first_generation != 0 && i < most_pages; ++i) {
     states_[i].generation.store(first_generation, std::memory_order_relaxed);
-    states_[i].next.store(i + 1 < page_count_ ? i + 1 : kNone, std::memory_order_relaxed);
   }
-  io::sanitizer::Poison(base_, region.size_bytes());
 }
 
-std::optional<RegionPages::Taken> RegionPages::Take() {
-  uint64_t head = head_.load(std::memory_order_acquire);
-  uint32_t index;
-  do {
-    index = IndexOf(head);
-    if (index == kNone) return std::nullopt;
-    // If another thread takes the page first, `next` may be anything; then `head` has changed.
-  } while (!head_.compare_exchange_weak(
-      head, NextHead(head, states_[index].next.load(std::memory_order_relaxed)),
-      std::memory_order_acq_rel, std::memory_order_acquire));
-  PageState& state = states_[index];
-  // Off the stack and not yet handed out: nobody else changes it.
-  const uint32_t generation = state.generation.load(std::memory_order_relaxed) + 1;
-  io::sanitizer::Unpoison(AddressOf(index), size_t{1} << page_shift_);
-  state.generation.store(generation, std::memory_order_release);
-  return Taken{.index = index, .generation = generation};
+void RegionPages::Open(const io::MemoryRegion& region, io::RegionId id) {
+  const size_t page_count = region.size_bytes() >> page_shift_;
+  FIXPOOL_CHECK(page_count > 0 && page_count <= most_pages_ &&
+                    page_count << page_shift_ == region.size_bytes(),
+                absl::StrCat(region.size_bytes(), " bytes in a table of ", most_pages_, " pages"));
+  io::sanitizer::Poison(region.base(), region.size_bytes());
+  base_.store(reinterpret_cast<uintptr_t>(region.base()), std::memory_order_relaxed);
+  page_count_.store(static_cast<uint32_t>(page_count), std::memory_order_relaxed);
+  retired_pages_.store(0, std::memory_order_relaxed);
+  draining_.store(false, std::memory_order_relaxed);
+  id_.store(id.bits(), std::memory_order_release);
 }
 
-RegionPages::Given RegionPages::Give(uint32_t index, uint32_t generation) {
-  PageState& state = states_[index];
-  uint32_t expected = generation;
-  if ((generation & 1) == 0 || !state.generation.compare_exchange_strong(
-                                   expected, generation + 1, std::memory_order_acq_rel)) {
-    return Given::kStale;
-  }
-  io::sanitizer::Poison(AddressOf(index), size_t{1} << page_shift_);
-  if (generation + 1 == 0) return Given::kRetired;
-  uint64_t head = head_.load(std::memory_order_relaxed);
-  do {
-    state.next.store(IndexOf(head), std::memory_order_relaxed);
-    // Sequentially consistent: the giver looks at the arena's SlotSet next.
-  } while (!head_.compare_exchange_weak(head, NextHead(head, index), std::memory_order_seq_cst,
-                                        std::memory_order_relaxed));
-  return Given::kFreed;
-}
+void RegionPages::Close() { id_.store(0, std::memory_order_release); }
 
 }  // namespace fixpool::arena

@@ -2,112 +2,147 @@
 #define FIXPOOL_ARENA_REGION_PAGES_H_
 
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include "absl/base/optimization.h"
 #include "fixpool/io/memory_region.h"
 #include "fixpool/io/region_id.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/io/sanitizer.h"
 
 namespace fixpool::arena {
 
-// The pages of one region: which are free, and which generation each is in.
+// The pages of the region in one slot: which are allocated, how large, and in which generation.
 //
-//   RegionPages pages(region, id, 4096);
-//   std::optional<RegionPages::Taken> page = pages.Take();
-//   pages.AddressOf(page->index);
-//   pages.Give(page->index, page->generation);       // Given::kFreed
+//   RegionPages pages(4096, 262144);
+//   pages.Open(region, id);
+//   uint32_t generation = pages.Claim(17, 4);       // 64 KiB from page 17 on
+//   pages.Release(17, generation);                  // Released::kFreed
+//   pages.Close();
 //
-// Shape: up to 2^18 pages (1 GiB of 4 KiB), of a power of two of bytes, which divides the
+// Shape: up to kMaxPages pages (1 GiB of 4 KiB), of a power of two of bytes, which divides the
 // region. 8 bytes for each, beside the pages and not in them: the kernel may write to a page,
-// a sanitizer may forbid it, and neither must hurt the free list.
+// a sanitizer may forbid it, and neither must hurt the bookkeeping. A run of 2^order pages is
+// known by its first page; the others' entries do not say anything.
 //
-// Generations: 0 at first; odd while the page is allocated, even while it is free. Take and
-// Give add one. A page that has used up its 2^31 lives is retired: it stays even for ever and
-// is never handed out again, so no handle ever becomes valid a second time.
+// Generations: 0 at first; odd while the page is allocated, even while it is free. Claim and
+// Release add one. A page that has used up its 2^31 lives is retired: it is never to be claimed
+// again, so no handle ever becomes valid a second time.
 //
-// The free pages are a stack (Treiber's): the page freed last is still in the CPU's caches. The
-// head carries a count of changes in 44 bits, so that a thread that slept between reading and
-// writing it cannot take it for unchanged (ABA) unless exactly 2^44 changes were missed.
+// Lives: Open gives the table a region, Close takes it away; the next region in that slot, with
+// another id, goes on in the generations of the last, so that whoever was looking at a page of
+// the old one when it went does not take a page of the new one for it.
 //
-// Ownership: of the bookkeeping alone. It is never in the region's memory and does not look at
-// it; Take, Give and the constructor only mark it for AddressSanitizer.
-// Threads: thread-safe and lock-free; IsLive and AddressOf are wait-free.
+// Ownership: of the bookkeeping alone. It does not look at the region's memory; it only marks it
+// for AddressSanitizer.
+// Threads: thread-safe, and all but Open and Close wait-free; those are one thread's at a time.
 class RegionPages {
  public:
   static constexpr uint32_t kMaxPages = 1u << 18;
 
-  struct Taken {
-    uint32_t index;
-    uint32_t generation;
-  };
-  enum class Given {
-    kFreed,    // it can be taken again
+  enum class Released {
+    kFreed,    // it can be claimed again
     kRetired,  // it was freed for the last time
-    kStale,    // no page is allocated under that generation; nothing was changed
+    kStale,    // nothing is allocated there under that generation; nothing was changed
   };
 
-  // All pages are free, lowest first, and begin their lives at `first_generation`, which is
-  // even and which tests alone set.
-  RegionPages(const io::MemoryRegion& region, io::RegionId id, uint32_t page_bytes,
-              uint32_t first_generation = 0);
+  // For regions of up to `most_pages`. All pages begin their lives at `first_generation`, which
+  // is even and which tests alone set.
+  RegionPages(uint32_t page_bytes, uint32_t most_pages, uint32_t first_generation = 0);
   RegionPages(const RegionPages&) = delete;
   RegionPages& operator=(const RegionPages&) = delete;
 
-  io::RegionId id() const { return id_; }
-  uint32_t page_count() const { return page_count_; }
+  // Requires that it is closed and no page is allocated.
+  void Open(const io::MemoryRegion& region, io::RegionId id);
+  // Requires that no page is allocated. From now on no id is this one's.
+  void Close();
+  // Takes a Close back: the same region under the same id.
+  void Reopen(io::RegionId id) { id_.store(id.bits(), std::memory_order_release); }
 
-  // nullopt: no page is free. The page's bytes are what they were when it was freed, or zero.
-  std::optional<Taken> Take();
+  // Of the region that is open, else none and 0.
+  io::RegionId id() const { return io::RegionId::FromBits(id_.load(std::memory_order_acquire)); }
+  uint32_t page_count() const { return page_count_.load(std::memory_order_relaxed); }
 
-  // Requires index < page_count(). Of several threads that give the same page, one gets kFreed.
-  Given Give(uint32_t index, uint32_t generation);
+  // Makes 2^order pages from `index` on an allocated run, and returns its generation. Requires
+  // that they are free and nobody else's to claim.
+  uint32_t Claim(uint32_t index, int order);
 
-  // Whether a page is free. Sequentially consistent with Give.
-  bool MayTake() const { return IndexOf(head_.load()) != kNone; }
+  // The same, backwards. Requires index < page_count(). Of several threads that release the
+  // same run, one gets kFreed (or kRetired), and `order`.
+  Released Release(uint32_t index, uint32_t generation, int& order);
 
   // For any two numbers.
   bool IsLive(uint32_t index, uint32_t generation) const {
-    return index < page_count_ && (generation & 1) != 0 &&
+    return index < page_count() && (generation & 1) != 0 &&
            states_[index].generation.load(std::memory_order_acquire) == generation;
   }
 
-  // Requires index < page_count().
-  std::byte* AddressOf(uint32_t index) const { return base_ + (size_t{index} << page_shift_); }
+  // Require index < page_count().
+  std::byte* AddressOf(uint32_t index) const {
+    return reinterpret_cast<std::byte*>(base_.load(std::memory_order_relaxed) +
+                                        (size_t{index} << page_shift_));
+  }
   uint32_t GenerationOf(uint32_t index) const {
     return states_[index].generation.load(std::memory_order_acquire);
   }
+  // Of an allocated run.
+  int OrderOf(uint32_t index) const { return states_[index].order.load(std::memory_order_relaxed); }
+
+  // Pages that will never be free again in this region's life.
+  uint32_t retired_pages() const { return retired_pages_.load(std::memory_order_relaxed); }
+
+  // Whether pages that are freed are wanted back at once, see PageArena::Shrink.
+  bool draining() const { return draining_.load(std::memory_order_relaxed); }
+  void set_draining(bool draining) { draining_.store(draining, std::memory_order_relaxed); }
 
  private:
-  struct PageState {
+  struct State {
     std::atomic<uint32_t> generation;
-    std::atomic<uint32_t> next;  // on the stack: the page below, or kNone
+    std::atomic<uint8_t> order;
   };
-  static_assert(sizeof(PageState) == 8);
+  static_assert(sizeof(State) == 8);
+  struct FreeStates {
+    void operator()(State* states) const;
+  };
 
-  // Head of the stack: changes in the high 44 bits, the topmost page in the low 20.
-  static constexpr int kIndexBits = 20;
-  static constexpr uint32_t kNone = (1u << kIndexBits) - 1;
-  static_assert(kMaxPages < kNone);
-  static constexpr uint32_t IndexOf(uint64_t head) { return static_cast<uint32_t>(head) & kNone; }
-  static constexpr uint64_t NextHead(uint64_t head, uint32_t index) {
-    return (((head >> kIndexBits) + 1) << kIndexBits) | index;
-  }
-
-  // Read by everybody, written by nobody.
-  std::byte* const base_;
-  const io::RegionId id_;
-  const uint32_t page_count_;
+  // Written by Open and Close alone.
   const int page_shift_;
-  const std::unique_ptr<PageState[]> states_;
-
-  // Written on every Take and Give: on a line of its own.
-  alignas(ABSL_CACHELINE_SIZE) std::atomic<uint64_t> head_;
+  const uint32_t most_pages_;
+  std::atomic<uint64_t> id_{0};
+  std::atomic<uintptr_t> base_{0};
+  std::atomic<uint32_t> page_count_{0};
+  std::atomic<bool> draining_{false};
+  std::atomic<uint32_t> retired_pages_{0};
+  const std::unique_ptr<State[], FreeStates> states_;
 };
+
+inline uint32_t RegionPages::Claim(uint32_t index, int order) {
+  State& state = states_[index];
+  const uint32_t generation = state.generation.load(std::memory_order_relaxed) + 1;
+  io::sanitizer::Unpoison(AddressOf(index), size_t{1} << (page_shift_ + order));
+  state.order.store(static_cast<uint8_t>(order), std::memory_order_relaxed);
+  state.generation.store(generation, std::memory_order_release);
+  return generation;
+}
+
+inline RegionPages::Released RegionPages::Release(uint32_t index, uint32_t generation, int& order) {
+  State& state = states_[index];
+  uint32_t expected = generation;
+  // That of this life if the exchange succeeds.
+  const int its_order = state.order.load(std::memory_order_relaxed);
+  if (ABSL_PREDICT_FALSE((generation & 1) == 0 ||
+                         !state.generation.compare_exchange_strong(expected, generation + 1,
+                                                                   std::memory_order_acq_rel))) {
+    return Released::kStale;
+  }
+  order = its_order;
+  io::sanitizer::Poison(AddressOf(index), size_t{1} << (page_shift_ + order));
+  if (ABSL_PREDICT_TRUE(generation + 1 != 0)) return Released::kFreed;
+  retired_pages_.fetch_add(1u << order, std::memory_order_relaxed);
+  return Released::kRetired;
+}
 
 }  // namespace fixpool::arena
 

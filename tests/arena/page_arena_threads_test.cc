@@ -121,6 +121,57 @@ TEST_F(PageArenaThreadsTest, OfTwoThreadsThatFreeAPageOneIsTold) {
   EXPECT_EQ(arena->free_count(), 4u);
 }
 
+// What a thread keeps, it gives back when it exits.
+TEST_F(PageArenaThreadsTest, ThreadsThatExitTakeNothingWithThem) {
+  const auto arena = Make(2048, 1024);
+  for (int round = 0; round < 200; ++round) {
+    OnThreads(2, [&](int) {
+      std::vector<PageHandle> pages;
+      for (int i = 0; i < 100; ++i) pages.push_back(*arena->Allocate());
+      for (const PageHandle& page : pages) ASSERT_TRUE(arena->Free(page).ok());
+    });
+  }
+  EXPECT_EQ(arena->free_count(), 2048u);
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(arena->TryAllocate(1 << 20).has_value()) << i;
+}
+
+// More threads at a time than there are magazines, and none at all.
+TEST_F(PageArenaThreadsTest, ThreadsWithoutAMagazineGetPagesToo) {
+  for (const uint32_t magazines : {0u, 1u}) {
+    const auto arena = PageArena::Create(
+        registry_.get(), {.size_bytes = 64 * kPageBytes, .thread_magazines = magazines});
+    ASSERT_TRUE(arena.ok()) << arena.status();
+    std::barrier together(4);
+    OnThreads(4, [&](int) {
+      together.arrive_and_wait();
+      for (int i = 0; i < 5000; ++i) {
+        const auto page = (*arena)->TryAllocate();
+        ASSERT_TRUE(page.has_value());
+        ASSERT_TRUE((*arena)->Free(*page).ok());
+      }
+      together.arrive_and_wait();
+    });
+    EXPECT_EQ((*arena)->free_count(), 64u);
+  }
+}
+
+// One thread and more arenas than it remembers; arenas that go while threads remember them.
+TEST_F(PageArenaThreadsTest, AThreadUsesAnyNumberOfArenas) {
+  std::vector<std::unique_ptr<PageArena>> arenas;
+  for (int i = 0; i < 10; ++i) arenas.push_back(Make(16, 16));
+  OnThreads(1, [&](int) {
+    for (int round = 0; round < 30; ++round) {
+      for (auto& arena : arenas) ASSERT_TRUE(arena->Free(*arena->Allocate()).ok());
+      if (round % 3 == 0) arenas[static_cast<size_t>(round) % arenas.size()] = Make(16, 16);
+    }
+    arenas.resize(5);
+  });
+  for (const auto& arena : arenas) {
+    EXPECT_EQ(arena->free_count(), 16u);
+    EXPECT_TRUE(arena->TryAllocate(65536).has_value());
+  }
+}
+
 // Handles go stale under the reader, who must get the old answer or the new one.
 TEST_F(PageArenaThreadsTest, ChecksWhileOthersAllocateAndFree) {
   const auto arena = Make(8, 3);

@@ -1,0 +1,96 @@
+#include "fixpool/arena/thread_magazines.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "fixpool/io/check.h"
+
+namespace fixpool::arena {
+namespace {
+
+std::atomic<uint64_t> next_serial{1};
+
+// Who is alive, for threads that exit. Never destroyed: threads may outlive main().
+struct Directory {
+  io::Mutex mutex;
+  std::vector<std::pair<uint64_t, ThreadMagazines*>> alive ABSL_GUARDED_BY(mutex);
+};
+Directory& TheDirectory() {
+  static Directory* const directory = new Directory;
+  return *directory;
+}
+
+}  // namespace
+
+constinit thread_local std::array<ThreadMagazines::Entry, ThreadMagazines::kEntries>
+    ThreadMagazines::entries_{};
+constinit thread_local bool ThreadMagazines::exiting_ = false;
+
+// A key and not a thread_local with a destructor, which would come to an allocation for each
+// thread, and which runs before the destructors of some who may still free pages.
+void ThreadMagazines::WatchForExit() {
+  static const pthread_key_t key = [] {
+    pthread_key_t made;
+    const int error = pthread_key_create(&made, [](void*) {
+      exiting_ = true;
+      for (Entry& entry : entries_) GiveUp(entry);
+    });
+    FIXPOOL_CHECK(error == 0, "this process has used up its pthread keys");
+    return made;
+  }();
+  pthread_setspecific(key, &entries_);
+}
+
+ThreadMagazines::ThreadMagazines(size_t count, std::function<void(Magazine&)> empty)
+    : serial_(next_serial.fetch_add(1, std::memory_order_relaxed)),
+      count_(count),
+      empty_(std::move(empty)),
+      magazines_(std::make_unique<Magazine[]>(count)) {
+  spare_.reserve(count);
+  Directory& directory = TheDirectory();
+  io::MutexLock lock(directory.mutex);
+  directory.alive.emplace_back(serial_, this);
+}
+
+ThreadMagazines::~ThreadMagazines() {
+  Directory& directory = TheDirectory();
+  io::MutexLock lock(directory.mutex);
+  std::erase_if(directory.alive, [this](const auto& entry) { return entry.second == this; });
+}
+
+// Under the directory's lock, so that the arena cannot go away meanwhile.
+void ThreadMagazines::GiveUp(Entry& entry) {
+  const Entry given = std::exchange(entry, Entry());
+  if (given.magazine == nullptr) return;
+  Directory& directory = TheDirectory();
+  io::MutexLock lock(directory.mutex);
+  const auto owner =
+      std::find_if(directory.alive.begin(), directory.alive.end(),
+                   [&](const auto& candidate) { return candidate.first == given.serial; });
+  if (owner == directory.alive.end()) return;
+  owner->second->empty_(*given.magazine);
+  io::MutexLock spare_lock(owner->second->mutex_);
+  owner->second->spare_.push_back(given.magazine);
+}
+
+Magazine* ThreadMagazines::MineSlow() {
+  if (exiting_) return nullptr;  // nobody would give it up any more
+  WatchForExit();
+  Entry& entry = entries_[serial_ % kEntries];
+  GiveUp(entry);
+  entry.serial = serial_;
+  io::MutexLock lock(mutex_);
+  if (!spare_.empty()) {
+    entry.magazine = spare_.back();
+    spare_.pop_back();
+  } else if (const size_t used = used_.load(std::memory_order_relaxed); used < count_) {
+    entry.magazine = &magazines_[used];
+    used_.store(used + 1, std::memory_order_release);
+  }
+  return entry.magazine;
+}
+
+}  // namespace fixpool::arena
