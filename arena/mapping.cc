@@ -16,6 +16,7 @@
 #include "fixpool/arena/huge_page_settings.h"
 #include "fixpool/arena/prefault.h"
 #include "fixpool/arena/resident_pages.h"
+#include "fixpool/io/check.h"
 #include "fixpool/io/error.h"
 
 #ifndef MADV_COLLAPSE
@@ -221,6 +222,12 @@ absl::Status AllRefused(size_t size_bytes, const std::vector<RungRefusal>& refus
   return status;
 }
 
+void MoveToReused(AddressRange* reuse, AddressRange& range, MappingReport& report) {
+  if (reuse == nullptr || reuse->base() == nullptr) return;
+  const absl::Status status = range.MoveOnto(*reuse);
+  if (!status.ok()) report.not_reused_reason = std::string(status.message());
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Mapping>> Mapping::Create(size_t size_bytes,
@@ -237,6 +244,7 @@ absl::StatusOr<std::shared_ptr<Mapping>> Mapping::Create(size_t size_bytes,
       report.got_bytes = built->got_bytes;
       report.verified = built->verified;
       report.unverified_reason = std::move(built->unverified_reason);
+      MoveToReused(options.reuse, built->range, report);
       return std::shared_ptr<Mapping>(new Mapping(std::move(built->range), std::move(report)));
     }
     last = built.status();
@@ -245,6 +253,14 @@ absl::StatusOr<std::shared_ptr<Mapping>> Mapping::Create(size_t size_bytes,
     if (policy == RungPolicy::kRequire) break;
   }
   return AllRefused(size_bytes, report.refusals, last);
+}
+
+absl::StatusOr<AddressRange> Mapping::Retire(std::shared_ptr<Mapping>& mapping) {
+  FIXPOOL_CHECK(mapping.use_count() == 1, "a mapping is retired by who has the last reference");
+  if (absl::Status status = mapping->range_.Retire(); !status.ok()) return status;
+  AddressRange retired = std::move(mapping->range_);
+  mapping.reset();
+  return retired;
 }
 
 }  // namespace fixpool::arena

@@ -21,6 +21,11 @@ struct MappingOptions {
   bool dont_dump = false;
   // Threads that fault the memory in; 0: what the size and the CPUs suggest (prefault.h).
   uint32_t prefault_threads = 0;
+  // Where the memory is to be: addresses that Retire gave. They are taken over, *reuse then
+  // holds nothing, unless they cannot be had (another size, 1 GiB pages at a multiple of 2 MiB,
+  // huge pages before Linux 5.16): the memory is then elsewhere, as base() and the report tell,
+  // and *reuse is as it was. Default (or a range that holds nothing): wherever there is room.
+  AddressRange* reuse = nullptr;
 };
 
 // Memory for an arena's region: mapped, faulted in, on the best pages that its ladder allows
@@ -37,7 +42,8 @@ struct MappingOptions {
 // What it stands on is read back from the kernel, not assumed: see report(). One kind of
 // pages a mapping, except for transparent huge pages, which the kernel may give in part.
 // Ownership: unmapped with the last reference. Give it to the registry as `backing` of a
-// region: it then lives for as long as the kernel may write to it.
+// region: it then lives for as long as the kernel may write to it. Or retired, where somebody
+// may still look at it: the memory goes, the addresses stay, and a later mapping may have them.
 // A forked child does not have it (MADV_DONTFORK): copying it would take a second for each
 // GiB, and the kernel would go on writing into one process's copy only.
 // Threads: immutable, so thread-safe. Create starts threads and joins them.
@@ -56,6 +62,15 @@ class Mapping {
     return Create(size_bytes, MappingOptions());
   }
 
+  // Gives the memory of `mapping`, which must be the last reference (CHECKed), to the kernel:
+  // it counts for this process no longer, and huge pages are in their pool again. What remains
+  // are addresses that read as zeros and fault when written, until they are destroyed or used
+  // for another mapping (MappingOptions::reuse). Threads may read there all the while.
+  // Then `mapping` is null. After an error it is as it was, its memory too: ResourceExhausted,
+  // the process has too many mappings (vm.max_map_count) or too little address space for one
+  // more; FailedPrecondition, in a forked child.
+  static absl::StatusOr<AddressRange> Retire(std::shared_ptr<Mapping>& mapping);
+
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
@@ -68,7 +83,7 @@ class Mapping {
   Mapping(AddressRange range, MappingReport report)
       : range_(std::move(range)), report_(std::move(report)) {}
 
-  const AddressRange range_;
+  AddressRange range_;
   const MappingReport report_;
 };
 

@@ -34,6 +34,8 @@ struct MappingReport {
   std::string unverified_reason = {};
   // From the top of the ladder, down to the rung above `got`.
   std::vector<RungRefusal> refusals = {};
+  // Why it is not at the addresses that were to be used again; "" where it is, or none were.
+  std::string not_reused_reason = {};
 
   // "transparent huge pages; not 2 MiB huge pages: wanted 512, 0 free; ...". Leaves out pages
   // that are larger than the mapping or do not divide it.

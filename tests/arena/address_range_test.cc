@@ -94,6 +94,40 @@ TEST(AddressRangeTest, PassesOnTheErrnoOfAdvice) {
   EXPECT_EQ(range.Advise(-1), EINVAL);
 }
 
+TEST(AddressRangeTest, RetiresAndIsMovedOnto) {
+  AddressRange retired = AddressRange::MapOrdinary(1 << 20).value();
+  std::byte* const base = retired.base();
+  base[0] = std::byte{1};
+  ASSERT_TRUE(retired.Retire().ok());
+  EXPECT_TRUE(retired.is_retired());
+  EXPECT_EQ(base[0], std::byte{0});
+
+  AddressRange range = AddressRange::MapOrdinary(1 << 20).value();
+  std::byte* const old_base = range.base();
+  range.base()[0] = std::byte{2};
+  ASSERT_TRUE(range.MoveOnto(retired).ok());
+  EXPECT_EQ(range.base(), base);
+  EXPECT_EQ(range.size_bytes(), size_t{1} << 20);
+  EXPECT_FALSE(range.is_retired());
+  EXPECT_EQ(retired.base(), nullptr);
+  EXPECT_EQ(base[0], std::byte{2});
+  const std::optional<VmaView> left = VmaAt(old_base);
+  EXPECT_TRUE(!left.has_value() || left->begin != reinterpret_cast<uintptr_t>(old_base));
+}
+
+TEST(AddressRangeTest, IsNotMovedOntoWhatIsInUseOrOfAnotherSize) {
+  AddressRange range = AddressRange::MapOrdinary(8192).value();
+  AddressRange used = AddressRange::MapOrdinary(8192).value();
+  used.base()[0] = std::byte{1};
+  EXPECT_TRUE(absl::IsInvalidArgument(range.MoveOnto(used)));
+  EXPECT_EQ(used.base()[0], std::byte{1});
+  AddressRange larger = AddressRange::MapOrdinary(12288).value();
+  ASSERT_TRUE(larger.Retire().ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(range.MoveOnto(larger)));
+  EXPECT_EQ(larger.base()[0], std::byte{0});
+  range.base()[0] = std::byte{1};
+}
+
 TEST(AddressRangeTest, ReportsThatMemoryIsTooMuch) {
   for (const size_t size_bytes : {size_t{1} << 60, SIZE_MAX - 4095}) {
     const absl::Status status = AddressRange::MapOrdinary(size_bytes).status();

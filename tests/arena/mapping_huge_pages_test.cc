@@ -6,11 +6,15 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "fixpool/arena/address_range.h"
 #include "fixpool/arena/huge_page_settings.h"
 #include "fixpool/arena/mapping.h"
 #include "fixpool/arena/page_arena.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/memory_region.h"
+#include "fixpool/io/open_engine.h"
 #include "gtest/gtest.h"
 #include "tests/support/address_space.h"
 #include "tests/support/child_process.h"
@@ -100,12 +104,84 @@ TEST(MappingHugePagesTest, DoesNotStandInTheWayOfFork) {
   });
 }
 
+TEST(MappingHugePagesTest, RetiringGivesThePagesBackAtOnce) {
+  const auto reservation = HugePageReservation::Take(kTwoMiB, 4);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  const Ladder ladder = Ladder::Only(PageBacking::k2MiB);
+  auto mapping = Mapping::Create(4 * kTwoMiB, {.ladder = ladder}).value();
+  std::byte* const base = mapping->base();
+  const uint64_t free_before = ReadHugePagePool(kTwoMiB)->free;
+  for (int i = 0; i < 20; ++i) {
+    base[kTwoMiB] = std::byte{1};
+    AddressRange retired = Mapping::Retire(mapping).value();
+    EXPECT_EQ(ReadHugePagePool(kTwoMiB)->free, free_before + 4);
+    EXPECT_EQ(ReadHugePagePool(kTwoMiB)->reserved, 0u);
+    EXPECT_EQ(base[kTwoMiB], std::byte{0});  // hugetlb without a page would be a SIGBUS
+    EXPECT_EQ(VmaAt(base)->permissions, "r--p");
+
+    mapping = Mapping::Create(4 * kTwoMiB, {.ladder = ladder, .reuse = &retired}).value();
+    ASSERT_EQ(mapping->base(), base) << mapping->report().ToString();
+    EXPECT_EQ(ReadHugePagePool(kTwoMiB)->free, free_before);
+    ExpectStandsOn(PageBacking::k2MiB, *mapping);
+  }
+}
+
+TEST(MappingHugePagesTest, AddressesOutliveAChangeOfPages) {
+  const auto reservation = HugePageReservation::Take(kTwoMiB, 4);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  for (const PageBacking first : {PageBacking::k2MiB, PageBacking::k4KiB}) {
+    auto mapping = Mapping::Create(4 * kTwoMiB, {.ladder = Ladder::Only(first)}).value();
+    std::byte* const base = mapping->base();
+    for (const PageBacking backing : {PageBacking::kTransparent, PageBacking::k2MiB}) {
+      AddressRange retired = Mapping::Retire(mapping).value();
+      mapping = Mapping::Create(4 * kTwoMiB, {.ladder = Ladder::Only(backing), .reuse = &retired})
+                    .value();
+      EXPECT_EQ(mapping->base(), base) << mapping->report().ToString();
+      EXPECT_EQ(mapping->backing(), backing);
+      base[0] = std::byte{1};
+    }
+  }
+}
+
+TEST(MappingHugePagesTest, ReleasedBuffersAreFreeOnceRetired) {
+  const auto reservation = HugePageReservation::Take(kTwoMiB, 4);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  auto registry = io::FixedBufferRegistry::Create({}).value();
+  const auto engine = io::OpenEngine(registry.get()).value();
+  const uint64_t free_before = ReadHugePagePool(kTwoMiB)->free;
+  auto mapping = Mapping::Create(4 * kTwoMiB, {.ladder = Ladder::Only(PageBacking::k2MiB)}).value();
+  auto registration = registry->Register(
+      io::MemoryRegion::Create(mapping->base(), 4 * kTwoMiB).value(), {.backing = mapping});
+  ASSERT_TRUE(registration.ok()) << registration.status();
+  ASSERT_TRUE(registration->Release(absl::InfiniteDuration()).ok());
+  const AddressRange retired = Mapping::Retire(mapping).value();
+  EXPECT_EQ(ReadHugePagePool(kTwoMiB)->free, free_before);
+}
+
 TEST(MappingHugePagesTest, StandsOnGiBPagesWhereTheyCanBeHad) {
   const auto reservation = HugePageReservation::Take(kGiB, 1);
   if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
   const auto mapping = Mapping::Create(kGiB);
   ASSERT_TRUE(mapping.ok()) << mapping.status();
   ExpectStandsOn(PageBacking::k1GiB, **mapping);
+}
+
+TEST(MappingHugePagesTest, GiBPagesAreNotMovedBetweenTheirBoundaries) {
+  const auto reservation = HugePageReservation::Take(kGiB, 1);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  // Of two neighbours of a GiB and their guard pages one is off the boundary.
+  AddressRange first = AddressRange::MapOrdinary(kGiB).value();
+  AddressRange second = AddressRange::MapOrdinary(kGiB).value();
+  const bool first_is_off = reinterpret_cast<uintptr_t>(first.base()) % kGiB != 0;
+  AddressRange& retired = first_is_off ? first : second;
+  if (reinterpret_cast<uintptr_t>(retired.base()) % kGiB == 0) GTEST_SKIP() << "both are on it";
+  ASSERT_TRUE(retired.Retire().ok());
+  const auto mapping =
+      Mapping::Create(kGiB, {.ladder = Ladder::Only(PageBacking::k1GiB), .reuse = &retired});
+  ASSERT_TRUE(mapping.ok()) << mapping.status();
+  EXPECT_NE((*mapping)->base(), retired.base());
+  EXPECT_TRUE(absl::StrContains((*mapping)->report().not_reused_reason, "multiple of 1 GiB"));
+  EXPECT_EQ(retired.base()[kGiB - 1], std::byte{0});
 }
 
 TEST(MappingHugePagesTest, NamesThePoolOfGiBPages) {
