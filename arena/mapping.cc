@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "fixpool/arena/format_bytes.h"
 #include "fixpool/arena/huge_page_settings.h"
+#include "fixpool/arena/numa_memory.h"
 #include "fixpool/arena/prefault.h"
 #include "fixpool/arena/resident_pages.h"
 #include "fixpool/io/check.h"
@@ -31,7 +32,8 @@ struct Built {
   AddressRange range;
   size_t got_bytes = 0;
   bool verified = false;
-  std::string unverified_reason;
+  std::string unverified_reason = {};
+  NumaReport numa = {};
 };
 
 void CopyPayloads(const absl::Status& from, absl::Status& to) {
@@ -173,8 +175,18 @@ absl::Status VerifyFixedSize(PageBacking rung, Built& built) {
                               FormatBytes(built.got_bytes), " of ", FormatBytes(size_bytes)));
 }
 
+absl::Status VerifyNuma(PageBacking rung, Built& built) {
+  if (!built.numa.applied) return absl::OkStatus();
+  const size_t size_bytes = built.range.size_bytes();
+  // One look a page. What the kernel gave in part may be small anywhere.
+  const bool is_huge = built.verified && built.got_bytes == size_bytes;
+  return ReadNuma(built.range.base(), size_bytes, is_huge ? PageBackingBytes(rung) : 4096,
+                  built.numa);
+}
+
 // One rung: all of it, or an error and nothing left behind.
-absl::StatusOr<Built> Build(PageBacking rung, size_t size_bytes, const MappingOptions& options) {
+absl::StatusOr<Built> Build(PageBacking rung, size_t size_bytes, const MappingOptions& options,
+                            const NumaReport& numa) {
   if (size_bytes % PageBackingBytes(rung) != 0) {
     return Refusal(absl::StatusCode::kInvalidArgument, 0, rung,
                    absl::StrCat(FormatBytes(size_bytes), " is no multiple of ",
@@ -182,14 +194,15 @@ absl::StatusOr<Built> Build(PageBacking rung, size_t size_bytes, const MappingOp
   }
   absl::StatusOr<AddressRange> range = Map(rung, size_bytes);
   if (!range.ok()) return range.status();
-  Built built;
-  built.range = *std::move(range);
+  Built built{.range = *std::move(range), .numa = numa};
   absl::Status status = Advise(built.range, rung, options);
+  if (status.ok() && numa.applied) status = ApplyNuma(numa.asked, built.range.base(), size_bytes);
   if (status.ok()) status = FaultIn(built.range, rung, options.prefault_threads);
   if (!status.ok()) return status;
   const bool required = options.ladder.PolicyOf(rung) == RungPolicy::kRequire;
   status = rung == PageBacking::kTransparent ? VerifyTransparent(required, built)
                                              : VerifyFixedSize(rung, built);
+  if (status.ok()) status = VerifyNuma(rung, built);
   if (!status.ok()) return status;
   return built;
 }
@@ -233,17 +246,20 @@ void MoveToReused(AddressRange* reuse, AddressRange& range, MappingReport& repor
 absl::StatusOr<std::shared_ptr<Mapping>> Mapping::Create(size_t size_bytes,
                                                          MappingOptions options) {
   if (absl::Status status = CheckRequest(size_bytes, options); !status.ok()) return status;
+  const absl::StatusOr<NumaReport> numa = PlanNuma(options.numa);
+  if (!numa.ok()) return numa.status();
   MappingReport report{.size_bytes = size_bytes, .asked = options.ladder};
   absl::Status last;
   for (const PageBacking rung : kPageBackings) {
     const RungPolicy policy = options.ladder.PolicyOf(rung);
     if (policy == RungPolicy::kNever) continue;
-    absl::StatusOr<Built> built = Build(rung, size_bytes, options);
+    absl::StatusOr<Built> built = Build(rung, size_bytes, options, *numa);
     if (built.ok()) {
       report.got = rung;
       report.got_bytes = built->got_bytes;
       report.verified = built->verified;
       report.unverified_reason = std::move(built->unverified_reason);
+      report.numa = std::move(built->numa);
       MoveToReused(options.reuse, built->range, report);
       return std::shared_ptr<Mapping>(new Mapping(std::move(built->range), std::move(report)));
     }

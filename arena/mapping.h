@@ -9,6 +9,7 @@
 #include "fixpool/arena/address_range.h"
 #include "fixpool/arena/ladder.h"
 #include "fixpool/arena/mapping_report.h"
+#include "fixpool/arena/numa_placement.h"
 #include "fixpool/arena/page_backing.h"
 #include "fixpool/io/require_cpp20.h"
 
@@ -26,6 +27,8 @@ struct MappingOptions {
   // huge pages before Linux 5.16): the memory is then elsewhere, as base() and the report tell,
   // and *reuse is as it was. Default (or a range that holds nothing): wherever there is room.
   AddressRange* reuse = nullptr;
+  // On which NUMA nodes. Default: the process's own policy.
+  NumaPlacement numa = {};
 };
 
 // Memory for an arena's region: mapped, faulted in, on the best pages that its ladder allows
@@ -55,6 +58,9 @@ class Mapping {
   // rung whose pages do not divide the size. Else the last rung's own error: ResourceExhausted
   // for want of memory or huge pages (errno payload), Unimplemented where the machine
   // has no such pages. The message has a sentence for every rung that was tried.
+  // NUMA: InvalidArgument, a node that does not exist (the message names those that do). With
+  // NumaPolicy::kBind also Unimplemented, a kernel without NUMA, and PermissionDenied, the
+  // calls are forbidden; with kInterleave these are told by the report alone.
   // The memory of other processes is the limit: like any program that uses what it was
   // promised, one that asks for too much may be ended by the kernel's OOM killer.
   static absl::StatusOr<std::shared_ptr<Mapping>> Create(size_t size_bytes, MappingOptions options);

@@ -18,6 +18,7 @@ std::string MappingReport::ToString() const {
     if (size_bytes % PageBackingBytes(refusal.rung) != 0) continue;
     absl::StrAppend(&text, "; not ", refusal.reason);
   }
+  if (numa.asked.policy != NumaPolicy::kDefault) absl::StrAppend(&text, "; ", numa.ToString());
   if (!not_reused_reason.empty()) {
     absl::StrAppend(&text, "; not at the addresses of old: ", not_reused_reason);
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fixpool/arena/ladder.h"
+#include "fixpool/arena/numa_placement.h"
 #include "fixpool/arena/page_backing.h"
 #include "fixpool/io/require_cpp20.h"
 
@@ -34,6 +35,7 @@ struct MappingReport {
   std::string unverified_reason = {};
   // From the top of the ladder, down to the rung above `got`.
   std::vector<RungRefusal> refusals = {};
+  NumaReport numa = {};
   // Why it is not at the addresses that were to be used again; "" where it is, or none were.
   std::string not_reused_reason = {};
 

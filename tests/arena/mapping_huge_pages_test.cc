@@ -158,6 +158,20 @@ TEST(MappingHugePagesTest, ReleasedBuffersAreFreeOnceRetired) {
   EXPECT_EQ(ReadHugePagePool(kTwoMiB)->free, free_before);
 }
 
+TEST(MappingHugePagesTest, TellsOnWhichNodesItsHugePagesAre) {
+  const auto reservation = HugePageReservation::Take(kTwoMiB, 4);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  const auto mapping = Mapping::Create(4 * kTwoMiB, {.ladder = Ladder::Only(PageBacking::k2MiB),
+                                                     .numa = {.policy = NumaPolicy::kInterleave}});
+  ASSERT_TRUE(mapping.ok()) << mapping.status();
+  const NumaReport& numa = (*mapping)->report().numa;
+  if (!numa.applied) GTEST_SKIP() << numa.why_not;
+  EXPECT_EQ(numa.why_not, "");
+  size_t counted_bytes = 0;
+  for (const NumaShare& share : numa.got) counted_bytes += share.bytes;
+  EXPECT_EQ(counted_bytes, 4 * kTwoMiB);
+}
+
 TEST(MappingHugePagesTest, StandsOnGiBPagesWhereTheyCanBeHad) {
   const auto reservation = HugePageReservation::Take(kGiB, 1);
   if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
