@@ -55,6 +55,24 @@ TEST(MappingHugePagesTest, StandsOnTwoMiBPagesByDefaultWhereThereAreAny) {
   }
 }
 
+TEST(MappingHugePagesTest, LeavesARungAloneThatItMayNotUse) {
+  const auto reservation = HugePageReservation::Take(kTwoMiB, 4);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  const auto mapping = Mapping::Create(4 * kTwoMiB, {.ladder = {.two_mib = RungPolicy::kNever}});
+  ASSERT_TRUE(mapping.ok()) << mapping.status();
+  EXPECT_NE((*mapping)->backing(), PageBacking::k2MiB);
+  EXPECT_FALSE(VmaAt((*mapping)->base())->HasFlag("ht"));
+  EXPECT_FALSE(absl::StrContains((*mapping)->report().ToString(), "2 MiB huge pages"));
+}
+
+TEST(MappingHugePagesTest, IsLeftOutOfCoreDumpsOnRequest) {
+  const auto reservation = HugePageReservation::Take(kTwoMiB, 1);
+  if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();
+  const Ladder ladder = Ladder::Only(PageBacking::k2MiB);
+  const auto mapping = Mapping::Create(kTwoMiB, {.ladder = ladder, .dont_dump = true}).value();
+  EXPECT_TRUE(VmaAt(mapping->base())->HasFlag("dd"));
+}
+
 TEST(MappingHugePagesTest, GivesItsPagesBack) {
   const auto reservation = HugePageReservation::Take(kTwoMiB, 4);
   if (!reservation.ok()) GTEST_SKIP() << reservation.status().message();

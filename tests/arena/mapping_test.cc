@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -189,6 +191,26 @@ TEST(MappingTest, SaysWhereTheKernelCannotBeAskedWhatItGave) {
     const absl::Status required =
         Mapping::Create(4 * kMiB, {.ladder = Ladder::Only(PageBacking::kTransparent)}).status();
     EXPECT_TRUE(absl::IsFailedPrecondition(required)) << required;
+    return std::string();
+  });
+}
+
+TEST(MappingTest, LeavesNothingBehindWhereItFailsAfterMapping) {
+  FIXPOOL_IN_CHILD([] {
+    std::ifstream maps("/proc/self/maps");  // cannot be opened later
+    const auto count = [&maps] {
+      maps.clear();
+      maps.seekg(0);
+      return std::count(std::istreambuf_iterator<char>(maps), {}, '\n');
+    };
+    std::string why = tests::ForbidSystemCall(SYS_openat, ENOENT);
+    if (!why.empty()) return why;
+    const MappingOptions unverifiable{.ladder = Ladder::Only(PageBacking::kTransparent)};
+    EXPECT_FALSE(Mapping::Create(4 * kMiB, unverifiable).ok());
+    const auto before = count();
+    for (int i = 0; i < 50; ++i) EXPECT_FALSE(Mapping::Create(4 * kMiB, unverifiable).ok());
+    EXPECT_GT(before, 0);
+    EXPECT_LT(count(), before + 10);  // some for the allocators of sanitizers
     return std::string();
   });
 }

@@ -1,10 +1,25 @@
 #include "fixpool/arena/prefault.h"
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
+#include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+#include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "fixpool/arena/address_range.h"
 #include "gtest/gtest.h"
 #include "tests/support/address_space.h"
@@ -19,6 +34,113 @@ AddressRange SmallPages() {
   AddressRange range = AddressRange::MapOrdinary(kSize).value();
   EXPECT_EQ(range.Advise(MADV_NOHUGEPAGE), 0);
   return range;
+}
+
+size_t ThreadCount() {
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                                           std::filesystem::directory_iterator()));
+}
+
+// Stops every thread that touches memory without a page behind it, until it is destroyed: then
+// they go on (userfaultfd(2)).
+class FaultStop {
+ public:
+  explicit FaultStop(const AddressRange& range)
+      : fd_(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC))),
+        range_{.start = reinterpret_cast<uintptr_t>(range.base()), .len = range.size_bytes()} {
+    uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_THREAD_ID, .ioctls = 0};
+    uffdio_register missing = {.range = range_, .mode = UFFDIO_REGISTER_MODE_MISSING, .ioctls = 0};
+    works_ =
+        fd_ >= 0 && ioctl(fd_, UFFDIO_API, &api) == 0 && ioctl(fd_, UFFDIO_REGISTER, &missing) == 0;
+    why_ = works_ ? "" : std::strerror(errno);
+  }
+  ~FaultStop() {
+    if (works_) ioctl(fd_, UFFDIO_UNREGISTER, &range_);
+    if (fd_ >= 0) close(fd_);
+  }
+  FaultStop(const FaultStop&) = delete;
+  FaultStop& operator=(const FaultStop&) = delete;
+
+  bool works() const { return works_; }
+  const std::string& why() const { return why_; }
+
+  // Waits for the next one and returns its number. 0: there was none.
+  uint32_t NextThread() {
+    pollfd ready = {.fd = fd_, .events = POLLIN, .revents = 0};
+    uffd_msg message;
+    if (poll(&ready, 1, 30'000) != 1 || read(fd_, &message, sizeof(message)) != sizeof(message)) {
+      return 0;
+    }
+    return message.arg.pagefault.feat.ptid;
+  }
+
+ private:
+  int fd_;
+  uffdio_range range_;
+  bool works_;
+  std::string why_;
+};
+
+// The signals that a thread of this process blocks: bit 0 is signal 1.
+uint64_t BlockedSignals(uint32_t thread) {
+  std::ifstream status(absl::StrCat("/proc/self/task/", thread, "/status"));
+  std::string word;
+  uint64_t mask = 0;
+  while (status >> word) {
+    if (word == "SigBlk:" && status >> std::hex >> mask) return mask;
+  }
+  return 0;
+}
+
+std::string NameOf(uint32_t thread) {
+  std::ifstream comm(absl::StrCat("/proc/self/task/", thread, "/comm"));
+  std::string name;
+  std::getline(comm, name);
+  return name;
+}
+
+TEST(PrefaultTest, SeveralThreadsWorkAtTheSameTimeAndTakeNoSignals) {
+  const AddressRange range = SmallPages();  // three chunks
+  const size_t threads_before = ThreadCount();
+  int error = -1;
+  std::thread caller;
+  {
+    FaultStop stop(range);
+    if (!stop.works()) GTEST_SKIP() << "no userfaultfd: " << stop.why();
+    caller = std::thread([&range, &error] {
+      error = Prefault({.base = range.base(), .size_bytes = kSize, .threads = 3});
+    });
+    std::set<uint32_t> stopped;
+    size_t helpers = 0;
+    for (int i = 0; i < 3; ++i) {
+      const uint32_t thread = stop.NextThread();
+      stopped.insert(thread);
+      if (NameOf(thread) != "fixpool-fault") continue;
+      ++helpers;
+      for (int number = 1; number < SIGSYS; ++number) {
+        if (number == SIGKILL || number == SIGSTOP) continue;
+        EXPECT_NE(BlockedSignals(thread) >> (number - 1) & 1, 0u) << "signal " << number;
+      }
+    }
+    // Each waits in its own fault, so they are all there at once.
+    EXPECT_EQ(stopped.size(), 3u);
+    EXPECT_EQ(stopped.count(0), 0u);
+    EXPECT_EQ(helpers, 2u);
+  }
+  caller.join();
+  EXPECT_EQ(error, 0);
+  EXPECT_TRUE(tests::AllResident(range.base(), kSize));
+  EXPECT_EQ(ThreadCount(), threads_before);
+}
+
+TEST(PrefaultTest, OneThreadsFailureIsTheErrorAndAllThreadsAreGone) {
+  const size_t threads_before = ThreadCount();
+  for (const size_t chunk : {0u, 1u, 2u}) {
+    const AddressRange range = SmallPages();
+    ASSERT_EQ(munmap(range.base() + chunk * (size_t{8} << 20), 4096), 0);
+    EXPECT_EQ(Prefault({.base = range.base(), .size_bytes = kSize, .threads = 3}), ENOMEM);
+    EXPECT_EQ(ThreadCount(), threads_before);
+  }
 }
 
 TEST(PrefaultTest, PutsZeroedPagesBehindAllOfIt) {
