@@ -9,6 +9,7 @@ is where Bazel put them. `./run bench` does both, and prepares the directory.
 A program's tags say how it is run:
   google_benchmark     with the options of Google Benchmark
   quick_filter=REGEX   which of its benchmarks a run without --full is about
+  full_only            run without --full only where nothing else is to be run
 page_io is run once for each of the workloads below. Any other program is run
 without arguments and prints what it likes.
 
@@ -89,6 +90,8 @@ def main():
     programs = read_programs(sys.stdin, arguments.bin)
     if not programs:
         sys.exit("bench: there is no benchmark program to run")
+    if not arguments.full:
+        programs = [program for program in programs if not program.is_full_only] or programs
     others = max(1, sum(not program.is_page_io for program in programs))
     print_machine()
     failed = []
@@ -128,6 +131,7 @@ class Program:
         package, name = label.lstrip("@").lstrip("/").split(":")
         self.path = os.path.join(bazel_bin, package, name)
         self.is_google_benchmark = "google_benchmark" in tags
+        self.is_full_only = "full_only" in tags
         self.is_page_io = name == "page_io"
         filters = [tag.partition("=")[2] for tag in tags if tag.startswith("quick_filter=")]
         self.quick_filter = filters[0] if filters else "."

@@ -116,6 +116,16 @@ class BenchTest(unittest.TestCase):
         self.add_google_benchmark([], status=7)
         self.check(1, "as told: None", arguments=["--full"])
 
+    def test_keeps_what_takes_long_for_a_full_run_or_for_itself(self):
+        long_one = '#!/bin/sh\necho it took long\n'
+        self.add("long", long_one, "bench", "full_only")
+        self.check(0, "it took long")
+        self.add("short", "#!/bin/sh\necho it took no time\n", "bench")
+        run = self.run_bench()
+        self.assertIn("it took no time", run.stdout)
+        self.assertNotIn("it took long", run.stdout)
+        self.check(0, "it took long", "it took no time", arguments=["--full"])
+
     def test_runs_page_io_on_each_workload(self):
         self.add("page_io", PAGE_IO)
         self.check(0, "39.8k", "163M", "8.55 us", "647 us", "2.08 ms", "uring_fixed, 2m",
