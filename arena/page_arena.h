@@ -13,11 +13,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "fixpool/arena/address_range.h"
 #include "fixpool/arena/arena_report.h"
 #include "fixpool/arena/free_page.h"
 #include "fixpool/arena/ladder.h"
 #include "fixpool/arena/magazine.h"
 #include "fixpool/arena/mapping.h"
+#include "fixpool/arena/numa_placement.h"
 #include "fixpool/arena/page_handle.h"
 #include "fixpool/arena/page_owner.h"
 #include "fixpool/arena/page_store.h"
@@ -95,6 +97,7 @@ class PageArena {
     // As in MappingOptions.
     uint32_t prefault_threads = 0;
     bool dont_dump = false;
+    NumaPlacement numa = {};
     // How many threads have free pages of their own; threads beyond these take the lock for
     // every page. Each costs 1 KiB. Default: enough for one thread a CPU of most machines.
     uint32_t thread_magazines = 64;
@@ -154,12 +157,16 @@ class PageArena {
   // From the start of the call no page of these regions is handed out. The owners (AddOwner) are
   // asked to give up theirs, and pages that are freed by anybody are waited for. When a region
   // is empty it is unregistered, in every ring, and its memory is the system's at once. Handles
-  // of its pages are stale for ever, also when memory is mapped at its addresses again.
+  // of its pages are stale for ever, also when memory is mapped at its addresses again. Whoever
+  // still looks there reads zeros, not a fault: the addresses stay the arena's, read-only, until
+  // a later Grow uses them or the arena goes.
   //
   // DeadlineExceeded: pages were still held, or transfers in flight; everything is as before and
   // in service, unless some regions were gone already, which is then OK with their bytes.
   // InvalidArgument: `bytes` is less than the smallest region, or there is only one region.
   // FailedPrecondition: another thread is inside Grow or Shrink, and was still at `deadline`.
+  // Others: a ring would not give a region up (Internal), or the kernel not take its memory
+  // (ResourceExhausted, vm.max_map_count); that region is out of service and its memory is kept.
   absl::StatusOr<size_t> Shrink(size_t bytes, io::Deadline deadline);
 
   // Who is asked for pages by Shrink. An owner must be removed before it dies; RemoveOwner waits
@@ -199,7 +206,10 @@ class PageArena {
   void Empty(Magazine& magazine);
   absl::Status Exhausted(int order) const;
 
-  absl::StatusOr<Region> MakeRegion(size_t size_bytes) const;
+  absl::StatusOr<Region> MakeRegion(size_t size_bytes);
+  absl::StatusOr<std::shared_ptr<Mapping>> MakeMapping(size_t size_bytes);
+  absl::Status Retire(std::shared_ptr<Mapping> mapping);
+  void Unmake(Region region);
   void Publish(Region region);
   std::vector<io::RegionId> ChooseVictims(size_t bytes) const;
   void Suspend(absl::Span<const io::RegionId> victims);
@@ -243,6 +253,9 @@ class PageArena {
   mutable io::Mutex regions_mutex_;  // before mutex_ where both are taken
   std::vector<std::unique_ptr<RegionPages>> tables_ ABSL_GUARDED_BY(regions_mutex_);
   std::vector<Region> regions_ ABSL_GUARDED_BY(regions_mutex_);
+  // Addresses of regions that went, for those that come; and memory that could not go.
+  std::vector<AddressRange> retired_ ABSL_GUARDED_BY(regions_mutex_);
+  std::vector<std::shared_ptr<Mapping>> kept_ ABSL_GUARDED_BY(regions_mutex_);
 
   io::Mutex owners_mutex_;
   std::vector<PageOwner*> owners_ ABSL_GUARDED_BY(owners_mutex_);

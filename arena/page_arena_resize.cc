@@ -81,12 +81,46 @@ class PageArena::ResizeTurn {
 
 // ---- Growing ----
 
-absl::StatusOr<PageArena::Region> PageArena::MakeRegion(size_t size_bytes) const {
+// At the addresses of a region that went, if one of that size did.
+absl::StatusOr<std::shared_ptr<Mapping>> PageArena::MakeMapping(size_t size_bytes) {
+  AddressRange reuse;
+  {
+    io::MutexLock lock(regions_mutex_);
+    const auto found = std::find_if(retired_.begin(), retired_.end(), [&](const auto& range) {
+      return range.size_bytes() == size_bytes;
+    });
+    if (found != retired_.end()) {
+      reuse = std::move(*found);
+      retired_.erase(found);
+    }
+  }
+  auto mapping = Mapping::Create(size_bytes, {.ladder = options_.ladder,
+                                              .dont_dump = options_.dont_dump,
+                                              .prefault_threads = options_.prefault_threads,
+                                              .reuse = &reuse,
+                                              .numa = options_.numa});
+  if (reuse.base() != nullptr) {
+    io::MutexLock lock(regions_mutex_);
+    retired_.push_back(std::move(reuse));
+  }
+  return mapping;
+}
+
+// Gives memory back that no ring knows, and keeps its addresses.
+absl::Status PageArena::Retire(std::shared_ptr<Mapping> mapping) {
+  absl::StatusOr<AddressRange> range = Mapping::Retire(mapping);
+  io::MutexLock lock(regions_mutex_);
+  if (range.ok()) {
+    retired_.push_back(*std::move(range));
+  } else {
+    kept_.push_back(std::move(mapping));
+  }
+  return range.status();
+}
+
+absl::StatusOr<PageArena::Region> PageArena::MakeRegion(size_t size_bytes) {
   Region made;
-  absl::StatusOr<std::shared_ptr<Mapping>> mapping =
-      Mapping::Create(size_bytes, {.ladder = options_.ladder,
-                                   .dont_dump = options_.dont_dump,
-                                   .prefault_threads = options_.prefault_threads});
+  absl::StatusOr<std::shared_ptr<Mapping>> mapping = MakeMapping(size_bytes);
   if (!mapping.ok()) return mapping.status();
   made.mapping = *std::move(mapping);
   const absl::StatusOr<io::MemoryRegion> region =
@@ -95,9 +129,19 @@ absl::StatusOr<PageArena::Region> PageArena::MakeRegion(size_t size_bytes) const
   absl::StatusOr<io::Registration> registration = registry_->Register(
       *region,
       {.backing = made.mapping, .alignment_bytes = kTransferAlignment, .fixed = options_.fixed});
-  if (!registration.ok()) return registration.status();
+  if (!registration.ok()) {
+    (void)Retire(std::move(made.mapping));
+    return registration.status();
+  }
   made.registration = *std::move(registration);
   return made;
+}
+
+// Of a region that was never published: nothing can be in flight on it.
+void PageArena::Unmake(Region region) {
+  if (region.registration.Release(absl::InfiniteDuration()).ok()) {
+    (void)Retire(std::move(region.mapping));
+  }
 }
 
 void PageArena::Publish(Region region) {
@@ -130,8 +174,11 @@ absl::Status PageArena::Grow(size_t bytes) {
   for (size_t left = size_bytes; left > 0;) {
     const size_t next_bytes = std::min(left, region_bytes);
     absl::StatusOr<Region> region = MakeRegion(next_bytes);
-    // Those that were made before go as they came.
-    if (!region.ok()) return InRegion(made.size(), region.status());
+    if (!region.ok()) {
+      const size_t index = made.size();
+      for (Region& earlier : made) Unmake(std::move(earlier));
+      return InRegion(index, region.status());
+    }
     made.push_back(*std::move(region));
     left -= next_bytes;
   }
@@ -288,7 +335,9 @@ absl::StatusOr<size_t> PageArena::TakeOut(io::RegionId victim, io::Deadline dead
   page_count_.fetch_sub(pages.page_count(), std::memory_order_relaxed);
   // Else the registry keeps the memory for ever, because a ring would not let go of it.
   if (!status.ok()) return status;
-  return region.mapping->size_bytes();
+  const size_t size_bytes = region.mapping->size_bytes();
+  if (absl::Status retired = Retire(std::move(region.mapping)); !retired.ok()) return retired;
+  return size_bytes;
 }
 
 void PageArena::AddOwner(PageOwner* owner) {
