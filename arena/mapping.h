@@ -50,6 +50,7 @@ struct MappingOptions {
 // A forked child does not have it (MADV_DONTFORK): copying it would take a second for each
 // GiB, and the kernel would go on writing into one process's copy only.
 // Threads: immutable, so thread-safe. Create starts threads and joins them.
+// Why in this order, and why nothing is mlocked: see docs/arena_memory.md.
 // Source: mmap(2), madvise(2); a single 4 KiB page in a region keeps the kernel from treating
 // a registered buffer as huge (Linux 6.12+).
 class Mapping {
@@ -72,9 +73,9 @@ class Mapping {
   // it counts for this process no longer, and huge pages are in their pool again. What remains
   // are addresses that read as zeros and fault when written, until they are destroyed or used
   // for another mapping (MappingOptions::reuse). Threads may read there all the while.
-  // Then `mapping` is null. After an error it is as it was, its memory too: ResourceExhausted,
-  // the process has too many mappings (vm.max_map_count) or too little address space for one
-  // more; FailedPrecondition, in a forked child.
+  // Then `mapping` is null. After an error it is as it was, its memory too: FailedPrecondition,
+  // in a forked child; else those of mmap(2) (see io::ErrnoStatus), for want of kernel memory or
+  // because all that this process maps is locked (mlockall) and that is limited.
   static absl::StatusOr<AddressRange> Retire(std::shared_ptr<Mapping>& mapping);
 
   Mapping(const Mapping&) = delete;
