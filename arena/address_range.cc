@@ -76,15 +76,14 @@ AddressRange::AddressRange(std::byte* base, size_t size_bytes, size_t guard_byte
     : base_(base),
       size_bytes_(size_bytes),
       guard_bytes_(guard_bytes),
-      page_bytes_(page_bytes),
-      owner_(getpid()) {}
+      page_bytes_(page_bytes) {}
 
 AddressRange::AddressRange(AddressRange&& other) noexcept
     : base_(std::exchange(other.base_, nullptr)),
       size_bytes_(std::exchange(other.size_bytes_, 0)),
       guard_bytes_(std::exchange(other.guard_bytes_, 0)),
       page_bytes_(other.page_bytes_),
-      owner_(other.owner_),
+      fork_guard_(other.fork_guard_),
       retired_(std::exchange(other.retired_, false)) {}
 
 AddressRange& AddressRange::operator=(AddressRange&& other) noexcept {
@@ -92,7 +91,7 @@ AddressRange& AddressRange::operator=(AddressRange&& other) noexcept {
   std::swap(size_bytes_, other.size_bytes_);
   std::swap(guard_bytes_, other.guard_bytes_);
   std::swap(page_bytes_, other.page_bytes_);
-  std::swap(owner_, other.owner_);
+  std::swap(fork_guard_, other.fork_guard_);
   std::swap(retired_, other.retired_);
   return *this;
 }
@@ -101,7 +100,7 @@ AddressRange::~AddressRange() {
   if (base_ == nullptr) return;
   // AddressSanitizer must not hold our poison against whoever gets these addresses next.
   io::sanitizer::Unpoison(base_, size_bytes_);
-  if (owner_ != getpid()) return;
+  if (fork_guard_.forked()) return;
   // Can only fail where the process has no VMA left to cut with (vm.max_map_count); then the
   // addresses stay ours, unused.
   munmap(base_ - guard_bytes_, size_bytes_ + 2 * guard_bytes_);
@@ -142,7 +141,7 @@ int AddressRange::Advise(int advice) const {
 }
 
 absl::Status AddressRange::Retire() {
-  if (owner_ != getpid()) {
+  if (fork_guard_.forked()) {
     return absl::FailedPreconditionError("memory of the parent process cannot be retired here");
   }
   // Whatever refuses this (limits of memory and of mappings) does so before it unmaps.
@@ -157,7 +156,7 @@ absl::Status AddressRange::Retire() {
 
 absl::Status AddressRange::CheckMoveOnto(const AddressRange& retired) const {
   if (!retired.retired_) return absl::InvalidArgumentError("those addresses are not retired");
-  if (retired.owner_ != owner_) {
+  if (fork_guard_.forked() || retired.fork_guard_.forked()) {
     return absl::FailedPreconditionError("those addresses are of the parent process");
   }
   if (retired.size_bytes_ != size_bytes_) {

@@ -1,12 +1,11 @@
 #ifndef FIXPOOL_ARENA_ADDRESS_RANGE_H_
 #define FIXPOOL_ARENA_ADDRESS_RANGE_H_
 
-#include <sys/types.h>
-
 #include <cstddef>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::arena {
@@ -75,7 +74,7 @@ class [[nodiscard]] AddressRange {
   size_t size_bytes_ = 0;
   size_t guard_bytes_ = 0;  // on either side, not counted in size_bytes_
   size_t page_bytes_ = 0;   // of hugetlb memory, else 4096
-  pid_t owner_ = 0;
+  io::ForkGuard fork_guard_;
   bool retired_ = false;
 };
 

@@ -219,6 +219,7 @@ std::optional<uint32_t> File::DeviceQueueDepth() const {
 }
 
 absl::StatusOr<uint64_t> File::SizeBytes() const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal(absl::StrCat("size of ", path_));
   if (block_device_) {
     uint64_t size_bytes = 0;
     if (ioctl(descriptor_, BLKGETSIZE64, &size_bytes) == 0) return size_bytes;
@@ -229,20 +230,26 @@ absl::StatusOr<uint64_t> File::SizeBytes() const {
   return static_cast<uint64_t>(status.st_size);
 }
 
-absl::Status File::Preallocate(uint64_t offset_bytes, uint64_t length_bytes) {
+absl::Status File::CheckRange(absl::string_view operation, uint64_t offset_bytes,
+                              uint64_t length_bytes) const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal(absl::StrCat(operation, " of ", path_));
+  const std::string what =
+      absl::StrCat(operation, " of ", length_bytes, " bytes at ", offset_bytes);
   if (length_bytes == 0 || length_bytes > INT64_MAX || offset_bytes > INT64_MAX - length_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("Preallocate of ", length_bytes, " bytes at ",
-                                                   offset_bytes, " in ", path_,
-                                                   ": not a range that a file can have"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " in ", path_, ": not a range that a file can have"));
   }
-  if (block_device_) {
-    absl::StatusOr<uint64_t> size_bytes = SizeBytes();
-    if (!size_bytes.ok()) return size_bytes.status();
-    if (offset_bytes + length_bytes <= *size_bytes) return absl::OkStatus();
-    return absl::OutOfRangeError(absl::StrCat("Preallocate of ", length_bytes, " bytes at ",
-                                              offset_bytes, ": block device ", path_, " has ",
-                                              *size_bytes, " bytes"));
-  }
+  if (!block_device_) return absl::OkStatus();
+  const absl::StatusOr<uint64_t> size_bytes = SizeBytes();
+  if (!size_bytes.ok()) return size_bytes.status();
+  if (offset_bytes + length_bytes <= *size_bytes) return absl::OkStatus();
+  return absl::OutOfRangeError(
+      absl::StrCat(what, ": block device ", path_, " has ", *size_bytes, " bytes"));
+}
+
+absl::Status File::Preallocate(uint64_t offset_bytes, uint64_t length_bytes) {
+  absl::Status possible = CheckRange("Preallocate", offset_bytes, length_bytes);
+  if (!possible.ok() || block_device_) return possible;
   int result;
   do {
     result = fallocate(descriptor_, 0, static_cast<off_t>(offset_bytes),
@@ -254,6 +261,7 @@ absl::Status File::Preallocate(uint64_t offset_bytes, uint64_t length_bytes) {
 }
 
 absl::Status File::Truncate(uint64_t size_bytes) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal(absl::StrCat("Truncate of ", path_));
   if (size_bytes > INT64_MAX) {
     return absl::InvalidArgumentError(
         absl::StrCat("Truncate of ", path_, " to ", size_bytes, " bytes: larger than a file can be"));
@@ -267,6 +275,7 @@ absl::Status File::Truncate(uint64_t size_bytes) {
 }
 
 absl::Status File::Sync() {
+  if (fork_guard_.forked()) return fork_guard_.Refusal(absl::StrCat("Sync of ", path_));
   // EINTR included: after any failure it is unknown what reached the disk.
   if (fdatasync(descriptor_) == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("fdatasync of ", path_));

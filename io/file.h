@@ -12,8 +12,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "fixpool/io/environment.h"
+#include "fixpool/io/fork_guard.h"
 
 namespace fixpool::io {
 
@@ -32,6 +34,10 @@ namespace fixpool::io {
 // Identity: device and inode, not the path. A second open for writing of the same file,
 // here or in another process, is refused (open file description lock, fcntl(2) F_OFD_SETLK)
 // unless the caller says that it locks by itself.
+// In a forked child: the descriptor and the lock are the parent's, shared; the methods that do
+// I/O and IoEngine::AddFile refuse it (FailedPrecondition), and the destructor closes the
+// child's descriptor, which leaves the lock with the parent. As long as the child lives and has
+// neither closed it nor called execve(2), the lock outlives the parent's File.
 // Threads: thread-safe. The methods that do I/O block; transfers go through an IoEngine.
 class File {
  public:
@@ -93,6 +99,8 @@ class File {
   Alignment alignment() const { return alignment_; }
   uint64_t device() const { return device_; }
   uint64_t inode() const { return inode_; }
+  // Whether this is the process that opened it.
+  const ForkGuard& fork_guard() const { return fork_guard_; }
 
   // Requests that the block device below takes before it makes submitters wait
   // (queue/nr_requests in sysfs); nullopt where there is no such device, or nobody says.
@@ -112,7 +120,11 @@ class File {
   File() = default;
   absl::Status LearnKind();
   absl::Status Lock(const OpenOptions& options);
+  // Of `operation` on that range: whether there can be one.
+  absl::Status CheckRange(absl::string_view operation, uint64_t offset_bytes,
+                          uint64_t length_bytes) const;
 
+  const ForkGuard fork_guard_;
   int descriptor_ = -1;
   std::string path_;
   bool direct_ = false;

@@ -45,7 +45,7 @@ Registration& Registration::operator=(Registration&& other) noexcept {
 }
 
 Registration::~Registration() {
-  if (registry_ == nullptr) return;
+  if (registry_ == nullptr || registry_->fork_guard_.forked()) return;
   FixedBufferRegistry* const registry = registry_;
   const absl::Status status = Release(registry->options_.release_timeout);
   if (status.ok()) return;
@@ -60,6 +60,7 @@ absl::Status Registration::Release(absl::Duration timeout) {
   if (registry_ == nullptr) {
     return absl::FailedPreconditionError("Release: this Registration holds no region");
   }
+  if (registry_->fork_guard_.forked()) return registry_->fork_guard_.Refusal("Release");
   absl::Status status = registry_->Unregister(id_, timeout);
   // Whatever else came back, the region is out of this object's hands: gone, or leaked.
   if (!absl::IsDeadlineExceeded(status)) registry_ = nullptr;
@@ -85,6 +86,14 @@ FixedBufferRegistry::FixedBufferRegistry(Options options, uint16_t owner)
       slots_(std::make_unique<Slot[]>(options_.capacity)) {}
 
 FixedBufferRegistry::~FixedBufferRegistry() {
+  if (fork_guard_.forked()) {
+    // Another thread may have been at work on these, and the backings' own ends may not be
+    // meant for this process: not a byte of it is touched.
+    sanitizer::LeakedOnPurpose(new std::vector<BufferTable*>(std::move(tables_)));
+    sanitizer::LeakedOnPurpose(new std::vector<Keeping>(std::move(keeping_)));
+    sanitizer::LeakedOnPurpose(new std::vector<uint16_t>(std::move(free_slots_)));
+    return;
+  }
   MutexLock lock(mutex_);
   FIXPOOL_CHECK(tables_.empty(), "a FixedBufferRegistry died before an engine attached to it");
   FIXPOOL_CHECK(region_count_ == 0,
@@ -93,6 +102,7 @@ FixedBufferRegistry::~FixedBufferRegistry() {
 }
 
 uint32_t FixedBufferRegistry::region_count() const {
+  if (fork_guard_.forked()) return 0;
   MutexLock lock(mutex_);
   return region_count_;
 }
@@ -141,6 +151,7 @@ absl::Status FixedBufferRegistry::ClearInAllTables(uint16_t slot) {
 
 absl::StatusOr<Registration> FixedBufferRegistry::Register(const MemoryRegion& region,
                                                            RegisterOptions options) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("Register");
   const uint32_t alignment = options.alignment_bytes;
   if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
     return absl::InvalidArgumentError(
@@ -208,6 +219,7 @@ absl::StatusOr<Registration> FixedBufferRegistry::RegisterLocked(const MemoryReg
 
 absl::StatusOr<std::vector<Registration>> FixedBufferRegistry::RegisterAll(
     const std::vector<MemoryRegion>& regions, RegisterOptions options) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("RegisterAll");
   std::vector<Registration> registrations;
   registrations.reserve(regions.size());
   for (const MemoryRegion& region : regions) {
@@ -335,6 +347,7 @@ absl::Status FixedBufferRegistry::Explain(ValidationError error, RegionId id, co
 }
 
 absl::StatusOr<FixedBufferRegistry::RegionInfo> FixedBufferRegistry::InfoOf(RegionId id) const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("InfoOf");
   MutexLock lock(mutex_);
   if (const std::optional<ValidationError> error =
           id.owner() == owner_ && IsCurrent(id) ? std::nullopt : CheckSlow(id)) {
@@ -370,6 +383,7 @@ int FixedBufferRegistry::SharingDescriptor() const {
 }
 
 absl::Status FixedBufferRegistry::Attach(BufferTable* table) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("Attach");
   MutexLock lock(mutex_);
   const int source = SharingDescriptor();
   const uint32_t slot_count = static_cast<uint32_t>(keeping_.size());
@@ -393,11 +407,13 @@ absl::Status FixedBufferRegistry::Attach(BufferTable* table) {
 }
 
 void FixedBufferRegistry::Abandon(BufferTable* table) {
+  if (fork_guard_.forked()) return;
   MutexLock lock(mutex_);
   tables_.erase(std::remove(tables_.begin(), tables_.end(), table), tables_.end());
 }
 
 absl::Status FixedBufferRegistry::Detach(BufferTable* table) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("Detach");
   Abandon(table);
   MutexLock lock(mutex_);
   absl::Status first;

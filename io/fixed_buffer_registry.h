@@ -20,6 +20,7 @@
 #include "fixpool/io/buffer_table.h"
 #include "fixpool/io/environment.h"
 #include "fixpool/io/error.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/memory_region.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/region_id.h"
@@ -40,7 +41,7 @@ class [[nodiscard]] Registration {
   // Release() with the registry's `release_timeout`. If that fails the region is leaked
   // on purpose (its slot stays closed, its backing is kept for ever) and the
   // environment's sink hears of it: memory that the kernel may still write to is never
-  // given back.
+  // given back. In a forked child: nothing.
   ~Registration();
 
   bool holds_region() const { return registry_ != nullptr; }
@@ -50,8 +51,8 @@ class [[nodiscard]] Registration {
   // slot in every attached ring, and drops the backing. After OK this object holds
   // nothing and `id()` is stale for ever.
   // DeadlineExceeded: transfers were still in flight; the region is back in service as
-  // if nobody had asked. FailedPrecondition: holds nothing. Internal: a ring would not
-  // empty the slot; the region stays closed and is leaked, as by the destructor.
+  // if nobody had asked. FailedPrecondition: holds nothing, or in a forked child. Internal: a
+  // ring would not empty the slot; the region stays closed and is leaked, as by the destructor.
   absl::Status Release(absl::Duration timeout);
 
  private:
@@ -86,6 +87,10 @@ class [[nodiscard]] Registration {
 // Threads: thread-safe. Validate and TryLease are wait-free. Register, Release,
 // Attach and Detach take one lock between them; while it waits, Release holds it for about a
 // millisecond at a time, to look after the rings.
+//
+// In a forked child: whatever returns a Status answers FailedPrecondition, but for Validate,
+// which like Check and TryLease answers as in the parent at the time of the fork. Destructors
+// leave everything as it is; a backing is never dropped there.
 //
 // In-flight leases: submitting takes a lease on the slot in the same step that
 // validates (TryLease); Release waits until there is none. Validate alone is advice:
@@ -188,8 +193,10 @@ class FixedBufferRegistry {
   void Abandon(BufferTable* table);
 
   uint32_t capacity() const { return options_.capacity; }
-  uint32_t region_count() const;
+  uint32_t region_count() const;  // 0 in a forked child
   Environment* environment() const { return options_.environment; }
+  // Whether this is the process that made the registry.
+  const ForkGuard& fork_guard() const { return fork_guard_; }
 
  private:
   friend class Registration;
@@ -251,6 +258,7 @@ class FixedBufferRegistry {
 
   const Options options_;
   const uint16_t owner_;
+  const ForkGuard fork_guard_;
   const std::unique_ptr<Slot[]> slots_;
   // Bumped and woken when a lease on a closing slot ends.
   std::atomic<uint32_t> released_{0};

@@ -37,4 +37,10 @@ std::string EngineReport::ToString() const {
   return text;
 }
 
+EngineReport RefusedReport(const absl::Status& refusal) {
+  EngineReport report;
+  report.downgrade_reason = std::string(refusal.message());
+  return report;
+}
+
 }  // namespace fixpool::io

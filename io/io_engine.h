@@ -102,6 +102,9 @@ struct EngineReport {
   std::string ToString() const;
 };
 
+// What Report() answers in a forked child. For those who write an engine.
+EngineReport RefusedReport(const absl::Status& refusal);
+
 // Moves bytes between files and memory, many transfers at a time.
 //
 //   FileHandle file = *engine->AddFile(*File::Open("data.db"));
@@ -120,7 +123,9 @@ struct EngineReport {
 // Threads: thread-safe. Any thread may submit, any thread may reap, and a completion goes to
 // whoever reaps first. A reader is never stuck because the thread that submitted is gone.
 // Nothing allocates in Submit and Reap unless there is an error to tell of.
-// In a forked child nothing of it may be used.
+// In a forked child whatever returns a Status answers FailedPrecondition, nothing is in flight
+// and nothing can be reaped. The destructor there leaves the parent's ring, threads and memory
+// alone; what the child has of them lasts until it ends.
 class IoEngine {
  public:
   // Drains: waits for what is in flight, with a bound. Past it, memory that the kernel may
@@ -153,6 +158,7 @@ class IoEngine {
   virtual uint32_t depth() const = 0;
   // Accepted and not yet reaped.
   virtual uint32_t in_flight() const = 0;
+  // In a forked child: the refusal as the reason of a downgrade, and nothing else.
   virtual EngineReport Report() const = 0;
 };
 

@@ -22,6 +22,7 @@ constexpr uint32_t kMaxThreads = 256;
 
 absl::Status CheckOptions(const FixedBufferRegistry* registry, const EngineOptions& options) {
   if (registry == nullptr) return absl::InvalidArgumentError("OpenEngine: the registry is null");
+  if (registry->fork_guard().forked()) return registry->fork_guard().Refusal("OpenEngine");
   const auto check = [](const char* name, uint32_t value, uint32_t maximum) {
     if (value >= 1 && value <= maximum) return absl::OkStatus();
     return absl::InvalidArgumentError(

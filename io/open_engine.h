@@ -19,7 +19,8 @@ namespace fixpool::io {
 //
 // InvalidArgument: an option out of its range. Unimplemented: the required level does not
 // work here, with the errno as payload and what to do about it. ResourceExhausted: as
-// Unimplemented, where RLIMIT_MEMLOCK was the reason.
+// Unimplemented, where RLIMIT_MEMLOCK was the reason. FailedPrecondition: the registry is from
+// before a fork, and this is the child.
 // Thread-safe.
 absl::StatusOr<std::unique_ptr<IoEngine>> OpenEngine(FixedBufferRegistry* registry,
                                                      EngineOptions options);

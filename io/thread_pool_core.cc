@@ -49,6 +49,7 @@ ThreadPoolCore::ThreadPoolCore(FixedBufferRegistry* registry, const EngineOption
 
 absl::StatusOr<FileHandle> ThreadPoolCore::AddFile(std::shared_ptr<File> file) {
   if (file == nullptr) return absl::InvalidArgumentError("AddFile: the file is null");
+  if (file->fork_guard().forked()) return file->fork_guard().Refusal("AddFile: the file");
   if (file->positional()) {
     const size_t probe_bytes = std::max<size_t>(4096, file->alignment().offset_bytes);
     const std::unique_ptr<void, void (*)(void*)> page(

@@ -31,6 +31,12 @@ ThreadPoolEngine::ThreadPoolEngine(FixedBufferRegistry* registry, absl::Duration
     : registry_(registry), drain_timeout_(drain_timeout), core_(std::move(core)) {}
 
 ThreadPoolEngine::~ThreadPoolEngine() {
+  if (fork_guard_.forked()) {
+    // The threads are the parent's, and one of them may hold the core's lock.
+    sanitizer::LeakedOnPurpose(new std::vector<Thread>(std::move(threads_)));
+    sanitizer::LeakedOnPurpose(new std::shared_ptr<ThreadPoolCore>(std::move(core_)));
+    return;
+  }
   Environment* const environment = registry_->environment();
   const bool drained = core_->Drain(environment->DeadlineAfter(drain_timeout_));
   core_->Stop(/*abandon=*/!drained);
@@ -54,22 +60,32 @@ ThreadPoolEngine::~ThreadPoolEngine() {
 }
 
 absl::StatusOr<FileHandle> ThreadPoolEngine::AddFile(std::shared_ptr<File> file) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("AddFile");
   return core_->AddFile(std::move(file));
 }
 absl::Status ThreadPoolEngine::RemoveFile(FileHandle file, Deadline deadline) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("RemoveFile");
   return core_->RemoveFile(file, deadline);
 }
 absl::StatusOr<EngineLevel> ThreadPoolEngine::LevelOf(FileHandle file) const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("LevelOf");
   return core_->LevelOf(file);
 }
 SubmitResult ThreadPoolEngine::Submit(absl::Span<const IoRequest> requests) {
+  if (fork_guard_.forked()) return {.accepted = 0, .status = fork_guard_.Refusal("Submit")};
   return core_->Submit(requests);
 }
 size_t ThreadPoolEngine::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
+  if (fork_guard_.forked()) return 0;
   return core_->Reap(completions, deadline);
 }
 uint32_t ThreadPoolEngine::depth() const { return core_->depth(); }
-uint32_t ThreadPoolEngine::in_flight() const { return core_->in_flight(); }
-EngineReport ThreadPoolEngine::Report() const { return core_->Report(); }
+uint32_t ThreadPoolEngine::in_flight() const {
+  return fork_guard_.forked() ? 0 : core_->in_flight();
+}
+EngineReport ThreadPoolEngine::Report() const {
+  if (fork_guard_.forked()) return RefusedReport(fork_guard_.Refusal("Report"));
+  return core_->Report();
+}
 
 }  // namespace fixpool::io

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/engine_options.h"
 #include "fixpool/io/thread.h"
@@ -45,6 +46,7 @@ class ThreadPoolEngine final : public IoEngine {
 
   FixedBufferRegistry* const registry_;
   const absl::Duration drain_timeout_;
+  const ForkGuard fork_guard_;
   bool attached_ = false;
   std::vector<Thread> threads_;
   // Shared with the threads: one that the kernel does not let go of keeps it alive.

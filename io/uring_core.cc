@@ -111,6 +111,7 @@ absl::StatusOr<bool> UringCore::ProbeFile(const File& file) const {
 
 absl::StatusOr<FileHandle> UringCore::AddFile(std::shared_ptr<File> file) {
   if (file == nullptr) return absl::InvalidArgumentError("AddFile: the file is null");
+  if (file->fork_guard().forked()) return file->fork_guard().Refusal("AddFile: the file");
   const absl::StatusOr<bool> fixed = ProbeFile(*file);
   if (!fixed.ok()) return fixed.status();
   const std::optional<uint32_t> device_depth = file->DeviceQueueDepth();

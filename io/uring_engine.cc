@@ -30,6 +30,10 @@ UringEngine::UringEngine(FixedBufferRegistry* registry, absl::Duration drain_tim
     : registry_(registry), drain_timeout_(drain_timeout), core_(std::move(core)) {}
 
 UringEngine::~UringEngine() {
+  if (fork_guard_.forked()) {
+    sanitizer::LeakedOnPurpose(core_.release());  // it holds the parent's ring
+    return;
+  }
   Environment* const environment = registry_->environment();
   // What can finish gets half of the time to do so; what is left is then cancelled, which
   // ends whatever waits for something other than a disk.
@@ -55,22 +59,30 @@ UringEngine::~UringEngine() {
 }
 
 absl::StatusOr<FileHandle> UringEngine::AddFile(std::shared_ptr<File> file) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("AddFile");
   return core_->AddFile(std::move(file));
 }
 absl::Status UringEngine::RemoveFile(FileHandle file, Deadline deadline) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("RemoveFile");
   return core_->RemoveFile(file, deadline);
 }
 absl::StatusOr<EngineLevel> UringEngine::LevelOf(FileHandle file) const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("LevelOf");
   return core_->LevelOf(file);
 }
 SubmitResult UringEngine::Submit(absl::Span<const IoRequest> requests) {
+  if (fork_guard_.forked()) return {.accepted = 0, .status = fork_guard_.Refusal("Submit")};
   return core_->Submit(requests);
 }
 size_t UringEngine::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
+  if (fork_guard_.forked()) return 0;
   return core_->Reap(completions, deadline);
 }
 uint32_t UringEngine::depth() const { return core_->depth(); }
-uint32_t UringEngine::in_flight() const { return core_->in_flight(); }
-EngineReport UringEngine::Report() const { return core_->Report(); }
+uint32_t UringEngine::in_flight() const { return fork_guard_.forked() ? 0 : core_->in_flight(); }
+EngineReport UringEngine::Report() const {
+  if (fork_guard_.forked()) return RefusedReport(fork_guard_.Refusal("Report"));
+  return core_->Report();
+}
 
 }  // namespace fixpool::io

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/engine_options.h"
 
@@ -46,6 +47,7 @@ class UringEngine final : public IoEngine {
 
   FixedBufferRegistry* const registry_;
   const absl::Duration drain_timeout_;
+  const ForkGuard fork_guard_;
   // Apart, so that it can be leaked if the kernel does not let go of it.
   std::unique_ptr<UringCore> core_;
 };

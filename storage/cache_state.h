@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "fixpool/arena/page_arena.h"
 #include "fixpool/io/environment.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/cache_stats.h"
@@ -54,6 +55,7 @@ struct CacheState {
   // "page 42 of data.db", or as the id says it if the file has been closed.
   std::string NameOf(const PageId& page) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
+  const io::ForkGuard fork_guard;
   arena::PageArena* const arena;
   io::IoEngine* const engine;
   io::Environment* const environment;

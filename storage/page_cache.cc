@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/open_engine.h"
+#include "fixpool/io/sanitizer.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/clock_policy.h"
 #include "fixpool/storage/flusher.h"
@@ -138,6 +140,12 @@ struct PageCache::Rep {
 
 PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 
+bool PageCache::forked() const { return rep_->state.fork_guard.forked(); }
+
+absl::Status PageCache::Refusal(absl::string_view operation) const {
+  return rep_->state.fork_guard.Refusal(operation);
+}
+
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   if (options.environment == nullptr) options.environment = io::Environment::Default();
   absl::StatusOr<OwnedParts> parts = MakeParts(options);
@@ -159,6 +167,9 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
   if (arena == nullptr || engine == nullptr) {
     return absl::InvalidArgumentError("PageCache::Create: the arena or the engine is null");
   }
+  if (const io::ForkGuard& made = arena->registry()->fork_guard(); made.forked()) {
+    return made.Refusal("PageCache::Create on an arena from before the fork");
+  }
   absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count);
   if (!frames.ok()) return frames.status();
   return std::unique_ptr<PageCache>(new PageCache(
@@ -169,41 +180,49 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
 }
 
 absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {
+  if (forked()) return Refusal("PageCache::OpenFile");
   return OpenPageFile(rep_->state, path, options);
 }
 
 absl::Status PageCache::CloseFile(FileId file, CloseOptions options) {
+  if (forked()) return Refusal("PageCache::CloseFile");
   return ClosePageFile(rep_->state, file, options);
 }
 
 absl::StatusOr<ReadGuard> PageCache::Read(const PageId& page, const AccessOptions& options) {
+  if (forked()) return Refusal("PageCache::Read");
   absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kRead, options).Run();
   if (!hold.ok()) return hold.status();
   return ReadGuard(*std::move(hold));
 }
 
 absl::StatusOr<WriteGuard> PageCache::Write(const PageId& page, const AccessOptions& options) {
+  if (forked()) return Refusal("PageCache::Write");
   absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kWrite, options).Run();
   if (!hold.ok()) return hold.status();
   return WriteGuard(*std::move(hold));
 }
 
 absl::StatusOr<WriteGuard> PageCache::Make(const PageId& page, const AccessOptions& options) {
+  if (forked()) return Refusal("PageCache::Make");
   absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kMake, options).Run();
   if (!hold.ok()) return hold.status();
   return WriteGuard(*std::move(hold));
 }
 
 absl::StatusOr<size_t> PageCache::Prefetch(absl::Span<const PageId> pages) {
+  if (forked()) return Refusal("PageCache::Prefetch");
   return PrefetchPages(rep_->state, pages);
 }
 
 absl::Status PageCache::Flush(FileId file, std::optional<absl::Duration> timeout) {
+  if (forked()) return Refusal("PageCache::Flush");
   CacheState& state = rep_->state;
   return Flusher(state, file, state.DeadlineAfter(timeout, state.timeouts.flush)).Run();
 }
 
 absl::Status PageCache::FlushAll(std::optional<absl::Duration> timeout) {
+  if (forked()) return Refusal("PageCache::FlushAll");
   CacheState& state = rep_->state;
   const io::Deadline deadline = state.DeadlineAfter(timeout, state.timeouts.flush);
   std::vector<FileId> files;
@@ -225,6 +244,7 @@ absl::Status PageCache::FlushAll(std::optional<absl::Duration> timeout) {
 }
 
 absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
+  if (forked()) return Refusal("PageCache::PageCount");
   io::MutexLock lock(rep_->state.mutex);
   const PageFile* const found = rep_->state.files.Find(file);
   if (found == nullptr) return UnknownFileStatus(file);
@@ -236,6 +256,7 @@ uint32_t PageCache::page_bytes() const { return rep_->state.page_bytes; }
 size_t PageCache::frame_count() const { return rep_->handles.size(); }
 
 CacheStats PageCache::Stats() const {
+  if (forked()) return {};
   io::MutexLock lock(rep_->state.mutex);
   const FrameTable::Counts& counts = rep_->state.frames.counts();
   CacheStats stats = rep_->state.counters;
@@ -250,12 +271,17 @@ CacheStats PageCache::Stats() const {
 }
 
 std::string PageCache::Describe() const {
+  if (forked()) return std::string(Refusal("PageCache::Describe").message());
   return absl::StrCat(rep_->state.engine->Report().ToString(), "\n",
                       rep_->state.arena->Report().ToString(), "\n", "cache: ", frame_count(),
                       " frames of ", page_bytes(), " bytes; ", Stats().ToString());
 }
 
 PageCache::~PageCache() {
+  if (forked()) {
+    io::sanitizer::LeakedOnPurpose(rep_.release());  // with the parts that it owns
+    return;
+  }
   CacheState& state = rep_->state;
   {
     io::MutexLock lock(state.mutex);

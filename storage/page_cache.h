@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "fixpool/arena/ladder.h"
@@ -59,7 +60,8 @@ namespace fixpool::storage {
 // given back to the arena, and the sink is told.
 // Threads: thread-safe, but for destruction. No thread of the cache's own: reading, evicting
 // and reaping are done by those who ask. Nothing allocates on a hit, a miss or an eviction.
-// In a forked child nothing of it may be used.
+// In a forked child whatever returns a Status answers FailedPrecondition, and the pages of
+// guards are not there. Guards may be dropped; the destructor leaves everything as it is.
 //
 // Errors that any access may return:
 //   NotFound            no such file: closed, never opened, or of another cache
@@ -118,6 +120,7 @@ class PageCache {
   // A cache on parts of the caller's. The engine must be attached to the arena's registry,
   // whose environment the cache uses, and must have nothing in flight.
   // InvalidArgument: a part is null. ResourceExhausted: the arena has not as many free pages.
+  // FailedPrecondition: the parts are from before a fork, and this is the child.
   static absl::StatusOr<std::unique_ptr<PageCache>> Create(arena::PageArena* arena,
                                                            io::IoEngine* engine,
                                                            PartsOptions options);
@@ -188,7 +191,10 @@ class PageCache {
   struct Rep;
   explicit PageCache(std::unique_ptr<Rep> rep);
 
-  const std::unique_ptr<Rep> rep_;
+  bool forked() const;
+  absl::Status Refusal(absl::string_view operation) const;
+
+  std::unique_ptr<Rep> rep_;
 };
 
 }  // namespace fixpool::storage

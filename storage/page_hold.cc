@@ -44,7 +44,7 @@ PageHold& PageHold::operator=(PageHold&& other) noexcept {
 
 void PageHold::MarkDirty() {
   // While this hold lasts nobody writes the page back, so once is enough.
-  if (marked_dirty_) return;
+  if (marked_dirty_ || state_->fork_guard.forked()) return;
   marked_dirty_ = true;
   io::MutexLock lock(state_->mutex);
   FrameTable::Edit(state_->frames, frame_)->dirty = true;
@@ -54,6 +54,7 @@ void PageHold::Release() {
   CacheState* const state = std::exchange(state_, nullptr);
   if (state == nullptr) return;
   ThreadHolds::Dropped(token_);
+  if (state->fork_guard.forked()) return;
   io::MutexLock lock(state->mutex);
   bool wake;
   {

@@ -28,6 +28,7 @@ class EngineFixture : public ::testing::Test {
 
   EngineFixture() { MakeRegistry({}); }
 
+  // Also for a forked child, which cannot use the one that was made before.
   void MakeRegistry(io::FixedBufferRegistry::Options options) {
     options.environment = &environment_;
     registry_ = *io::FixedBufferRegistry::Create(options);

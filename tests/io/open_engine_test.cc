@@ -133,8 +133,9 @@ INSTANTIATE_TEST_SUITE_P(Errnos, ForbiddenUringTest, ::testing::Values(EPERM, EN
                          [](const auto& info) { return ErrnoName(info.param); });
 
 TEST_P(ForbiddenUringTest, GoesDownToThreadsAndSaysWhy) {
-  std::shared_ptr<File> file = OpenData(PatternBytes(4, 2 * kPage));
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
+    std::shared_ptr<File> file = OpenData(PatternBytes(4, 2 * kPage));
     if (std::string why = ForbidSystemCall(kIoUringSetup, GetParam()); !why.empty()) return why;
     auto engine = OpenEngine(registry_.get());
     EXPECT_TRUE(engine.ok()) << engine.status();
@@ -156,6 +157,7 @@ TEST_P(ForbiddenUringTest, GoesDownToThreadsAndSaysWhy) {
 
 TEST_P(ForbiddenUringTest, RequiredLevelIsUnimplementedWithErrnoAndRemedy) {
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
     if (std::string why = ForbidSystemCall(kIoUringSetup, GetParam()); !why.empty()) return why;
     for (const EngineLevel level : {EngineLevel::kUringFixed, EngineLevel::kUringPlain}) {
       const auto engine = OpenEngine(registry_.get(), {.require = level});
@@ -187,8 +189,9 @@ class MemlockTest : public OpenEngineTest {
 
 // Kernels that charge a ring itself refuse it; older ones refuse only the buffer.
 TEST_F(MemlockTest, WithoutAnyLockedMemoryTheEngineGoesDownAndSaysWhy) {
-  std::shared_ptr<File> file = OpenData(PatternBytes(5, 2 * kPage));
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
+    std::shared_ptr<File> file = OpenData(PatternBytes(5, 2 * kPage));
     if (std::string why = DropPrivileges(0); !why.empty()) return why;
     auto engine = OpenEngine(registry_.get());
     EXPECT_TRUE(engine.ok()) << engine.status();
@@ -214,6 +217,7 @@ constexpr size_t kRegion = size_t{2} << 20;
 
 TEST_F(MemlockTest, RequiredRegionsAreRefusedHalfwayWithoutTrace) {
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
     ScratchMemory memory(8 * kRegion);
     if (std::string why = DropPrivileges(kLimit); !why.empty()) return why;
     if (!OpenAt(EngineLevel::kUringFixed, {.depth = 16})) return why_not_;
@@ -258,8 +262,9 @@ TEST_F(MemlockTest, RequiredRegionsAreRefusedHalfwayWithoutTrace) {
 }
 
 TEST_F(MemlockTest, PreferredRegionsBeyondTheLimitWorkPlainly) {
-  std::shared_ptr<File> file = OpenData(PatternBytes(6, 2 * kPage));
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
+    std::shared_ptr<File> file = OpenData(PatternBytes(6, 2 * kPage));
     ScratchMemory memory(8 * kRegion);
     if (std::string why = DropPrivileges(kLimit); !why.empty()) return why;
     if (!OpenAt(EngineLevel::kUringFixed, {.depth = 16})) return why_not_;
@@ -293,8 +298,9 @@ TEST_F(MemlockTest, PreferredRegionsBeyondTheLimitWorkPlainly) {
 // A second ring takes locked memory of its own: on newer kernels for its queues, on older
 // ones for every region again. Where it does not fit, it says so; the first does not notice.
 TEST_F(MemlockTest, SecondEngineThatDoesNotFitGoesDownAndTheFirstWorksOn) {
-  std::shared_ptr<File> file = OpenData(PatternBytes(7, 2 * kPage));
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
+    std::shared_ptr<File> file = OpenData(PatternBytes(7, 2 * kPage));
     ScratchMemory memory(3 * kRegion);
     if (std::string why = DropPrivileges(3 * kRegion + (size_t{300} << 10)); !why.empty()) {
       return why;
@@ -344,6 +350,7 @@ TEST_F(OpenEngineTest, FileOfAKilledProcessCanBeOpenedAtOnce) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
+      MakeRegistry({});
       const auto mine = File::Open(path);
       const auto engine = OpenEngine(registry_.get(), {});
       if (!mine.ok() || !engine.ok() || !(*engine)->AddFile(*mine).ok()) _exit(1);

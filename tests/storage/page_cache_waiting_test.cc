@@ -153,6 +153,7 @@ TEST_F(PageCacheWaitingDeathTest, GuardsThatHoldNoPage) {
 }
 
 TEST_F(PageCacheWaitingDeathTest, GuardThatOutlivesItsCache) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a mere fork would be refused
   Start(4, 4);
   const ReadGuard guard = *cache().Read(Page(3));
   EXPECT_DEATH(stack_->cache.reset(), "died while a guard of page 3 of .*data.db was alive");
