@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -29,6 +28,7 @@
 #include "tests/io/engine_fixture.h"
 #include "tests/support/scratch.h"
 #include "tests/support/seed.h"
+#include "tests/support/sleeping_thread.h"
 #include "tests/support/slow_pipe.h"
 
 // What every engine promises, on each of the three that the library has. What is particular
@@ -41,6 +41,7 @@ using ::fixpool::tests::PatternBytes;
 using ::fixpool::tests::ReadWholeFile;
 using ::fixpool::tests::ScratchMemory;
 using ::fixpool::tests::SlowPipe;
+using ::fixpool::tests::WaitUntilAsleep;
 using ::testing::HasSubstr;
 
 class IoEngineTest : public tests::EngineFixture,
@@ -66,19 +67,6 @@ INSTANTIATE_TEST_SUITE_P(AllLevels, IoEngineTest,
 
 std::string BytesAt(const ScratchMemory& memory, size_t offset_bytes, size_t length_bytes) {
   return std::string(memory.chars(offset_bytes), length_bytes);
-}
-
-// Until the thread sleeps in the kernel, which for a thread that does nothing but Reap means
-// that it waits for a completion.
-void WaitUntilAsleep(const std::atomic<pid_t>& tid) {
-  while (tid.load() == 0) std::this_thread::yield();
-  for (int looks = 0; looks < 5;) {
-    std::ifstream in("/proc/self/task/" + std::to_string(tid.load()) + "/stat");
-    std::string pid, name, state;
-    in >> pid >> name >> state;
-    looks = state == "S" ? looks + 1 : 0;
-    std::this_thread::yield();
-  }
 }
 
 // ---- Moving bytes ----
@@ -818,6 +806,37 @@ TEST_P(IoEngineTest, TwoEnginesShareARegistry) {
   EXPECT_TRUE(after.Release(absl::ZeroDuration()).ok());
   const FileHandle handle = Add(file);
   EXPECT_TRUE(Do(Read(handle, before.id(), memory.base(), kPage, 0)).status.ok());
+}
+
+// What one engine is done with another may still be using.
+TEST_P(IoEngineTest, ReleaseWaitsForTheOtherEnginesTransfer) {
+  std::unique_ptr<IoEngine> first = std::move(engine_);
+  ASSERT_TRUE(OpenAt(GetParam())) << why_not_;
+  SlowPipe pipe = SlowPipe::ToReadFrom();
+  const FileHandle slow = Add(pipe.file());
+  const FileHandle file = *first->AddFile(OpenNew("data", PatternBytes(24, kPage)));
+  auto memory = std::make_shared<ScratchMemory>(2 * kPage);
+  const std::weak_ptr<ScratchMemory> alive = memory;
+  Registration registration = *registry_->Register(
+      *MemoryRegion::Create(memory->base(), 2 * kPage), {.backing = memory});
+  memory.reset();
+  SubmitAll({Read(slow, registration.id(), alive.lock()->base(), 512, 0)});
+  const IoRequest read = Read(file, registration.id(), alive.lock()->at(kPage), kPage, 0);
+  ASSERT_EQ(first->Submit({&read, 1}).accepted, 1u);
+  IoCompletion done[1];
+  while (first->Reap(absl::MakeSpan(done), Eventually()) == 0) {
+  }
+  EXPECT_TRUE(absl::IsDeadlineExceeded(registration.Release(absl::Milliseconds(20))));
+  first.reset();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(registration.Release(absl::Milliseconds(20))));
+  ASSERT_FALSE(alive.expired());
+  memory = alive.lock();
+  pipe.Feed(std::string(512, 'o'));
+  EXPECT_TRUE(registration.Release(absl::InfiniteDuration()).ok());
+  EXPECT_EQ(BytesAt(*memory, 0, 1024), std::string(512, 'o') + std::string(512, '\0'));
+  memory.reset();
+  EXPECT_TRUE(alive.expired());
+  EXPECT_EQ(ReapCount(1).at(0).transferred_bytes, 512u);
 }
 
 // ---- Many threads, against a model ----

@@ -17,6 +17,7 @@
 #include "fixpool/io/open_engine.h"
 #include "gtest/gtest.h"
 #include "tests/io/engine_fixture.h"
+#include "tests/support/process_memory.h"
 #include "tests/support/scratch.h"
 #include "tests/support/slow_pipe.h"
 
@@ -25,6 +26,7 @@
 namespace fixpool::io {
 namespace {
 
+using ::fixpool::tests::BytesAsTheyAre;
 using ::fixpool::tests::ScratchMemory;
 using ::fixpool::tests::SlowPipe;
 
@@ -71,17 +73,6 @@ TEST_F(ThreadPoolEngineTest, IsNotADowngradeWhenItWasAskedFor) {
   EXPECT_EQ(report.level, EngineLevel::kThreads);
   EXPECT_EQ(report.downgrade_errno, 0);
   EXPECT_EQ(report.downgrade_reason, "");
-}
-
-// Memory as it is, read by the kernel: nothing orders this thread after one that was left
-// behind, which ThreadSanitizer would rightly say of a plain read.
-std::string BytesAsTheyAre(const void* data, size_t length_bytes) {
-  std::string bytes(length_bytes, '?');
-  const int descriptor = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-  EXPECT_EQ(pread(descriptor, bytes.data(), length_bytes, reinterpret_cast<off_t>(data)),
-            static_cast<ssize_t>(length_bytes));
-  close(descriptor);
-  return bytes;
 }
 
 // What is never ready is tried a bounded number of times.
