@@ -20,7 +20,8 @@ namespace fixpool::tests {
 //     return std::string();
 //   });
 //
-// No thread of the library may run in the parent meanwhile.
+// The child can use nothing of the library that was made before (docs/process_rules.md), and
+// sanitizers want the parent's other threads to be asleep (WaitUntilOthersAreAsleep).
 struct ChildResult {
   enum class Outcome { kPassed, kFailed, kSkipped };
   Outcome outcome;
