@@ -76,6 +76,8 @@ class ForkTest : public tests::EngineFixture, public ::testing::WithParamInterfa
     SubmitAll({Read(slow_, registration_->id(), memory_->base(), 512, 0, 7)});
     WaitUntilOthersAreAsleep();
   }
+  // Whatever became of the test, nobody waits for the read any more.
+  void TearDown() override { pipe_->Close(); }
 
   // The read that was in flight all the time comes to its end, and others go on.
   void ExpectThatTheParentWorks() {
