@@ -50,8 +50,27 @@ struct Opened {
   bool made;
 };
 
-// `may_make`: options.create, and nothing was there a moment ago.
-Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, bool may_make) {
+// Sleeps until another's lock may have gone; false: it is too late for that.
+bool WaitForOther(Environment& environment, Deadline deadline) {
+  if (environment.Expired(deadline)) return false;
+  const std::atomic<uint32_t> nobody_wakes{0};
+  environment.Wait(nobody_wakes, 0,
+                   std::min(deadline, environment.DeadlineAfter(kLockPollInterval)));
+  return true;
+}
+
+absl::Status TakenStatus(const std::string& path, absl::Duration timeout,
+                         absl::string_view by_whom) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "File::Open of ", path, ": it is ", by_whom, ", and still was after ",
+      absl::FormatDuration(timeout), "; close it there, open it read-only, or say "
+      "Locking::kCaller if you lock by other means"));
+}
+
+// `may_make`: options.create, and nothing was there a moment ago. `claim`: it was a block device
+// that nobody else is to write; EBUSY if somebody has it, by whatever node, or has it mounted.
+Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, bool may_make,
+                  bool claim) {
   const int common = O_CLOEXEC | O_NOCTTY | (options.read_only ? O_RDONLY : O_RDWR);
   Opened opened{.descriptor = -1, .direct = options.direct != File::DirectIo::kNever, .made = false};
   if (may_make) {
@@ -74,7 +93,7 @@ Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, boo
     opened = {.descriptor = -1, .direct = options.direct != File::DirectIo::kNever, .made = false};
   }
   // O_CREAT still: it may be a symbolic link to what is not there.
-  const int there = options.create ? common | O_CREAT : common;
+  const int there = claim ? common | O_EXCL : options.create ? common | O_CREAT : common;
   opened.descriptor = OpenRetrying(path, opened.direct ? there | O_DIRECT : there, options.mode);
   if (opened.descriptor < 0 && errno == EINVAL && options.direct == File::DirectIo::kPrefer) {
     opened.direct = false;
@@ -112,7 +131,19 @@ absl::StatusOr<std::shared_ptr<File>> File::Open(const std::string& path, OpenOp
         "File::Open of ", path, ": neither a regular file nor a block device",
         S_ISDIR(before.st_mode) ? " but a directory" : ""));
   }
-  const Opened opened = OpenOrMake(path, options, options.create && !exists);
+  const bool lock = !options.read_only && options.locking == Locking::kExclusiveWriter;
+  const bool claim = lock && exists && S_ISBLK(before.st_mode);
+  const Deadline deadline =
+      lock ? options.environment->DeadlineAfter(options.lock_timeout) : Deadline::Past();
+  Opened opened{};
+  do {
+    opened = OpenOrMake(path, options, options.create && !exists, claim);
+  } while (opened.descriptor < 0 && errno == EBUSY && claim &&
+           WaitForOther(*options.environment, deadline));
+  if (opened.descriptor < 0 && errno == EBUSY && claim) {
+    return TakenStatus(path, options.lock_timeout,
+                       "mounted, or open for writing already, here or in another process");
+  }
   if (opened.descriptor < 0 && errno == EINVAL && options.direct == DirectIo::kRequire) {
     return ErrnoStatus(EOPNOTSUPP,
                        absl::StrCat("open of ", path, " with O_DIRECT: this file system has no "
@@ -128,8 +159,8 @@ absl::StatusOr<std::shared_ptr<File>> File::Open(const std::string& path, OpenOp
   file->direct_ = opened.direct;
   file->read_only_ = options.read_only;
   if (absl::Status status = file->LearnKind(); !status.ok()) return status;
-  if (!options.read_only && options.locking == Locking::kExclusiveWriter) {
-    if (absl::Status status = file->Lock(options); !status.ok()) return status;
+  if (lock) {
+    if (absl::Status status = file->Lock(options, deadline); !status.ok()) return status;
   }
   if (opened.made) {
     if (absl::Status status = SyncDirectoryOf(path); !status.ok()) return status;
@@ -182,26 +213,19 @@ absl::Status File::LearnKind() {
   return absl::OkStatus();
 }
 
-absl::Status File::Lock(const OpenOptions& options) {
+absl::Status File::Lock(const OpenOptions& options, Deadline deadline) {
   struct flock whole {};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
-  Environment& environment = *options.environment;
-  const Deadline deadline = environment.DeadlineAfter(options.lock_timeout);
-  const std::atomic<uint32_t> nobody_wakes{0};
   while (fcntl(descriptor_, F_OFD_SETLK, &whole) != 0) {
     const int error = errno;
     if (error != EAGAIN && error != EACCES) {
       return ErrnoStatus(error, absl::StrCat("locking ", path_));
     }
-    if (environment.Expired(deadline)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "File::Open of ", path_, ": it is open for writing already, here or in another process, "
-          "and still was after ", absl::FormatDuration(options.lock_timeout), "; close it there, "
-          "open it read-only, or say Locking::kCaller if you lock by other means"));
+    if (!WaitForOther(*options.environment, deadline)) {
+      return TakenStatus(path_, options.lock_timeout,
+                         "open for writing already, here or in another process");
     }
-    environment.Wait(nobody_wakes, 0,
-                     std::min(deadline, environment.DeadlineAfter(kLockPollInterval)));
   }
   return absl::OkStatus();
 }
@@ -258,6 +282,27 @@ absl::Status File::Preallocate(uint64_t offset_bytes, uint64_t length_bytes) {
   if (result == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("fallocate of ", length_bytes, " bytes at offset ",
                                          offset_bytes, " of ", path_));
+}
+
+absl::Status File::Discard(uint64_t offset_bytes, uint64_t length_bytes) {
+  if (absl::Status possible = CheckRange("Discard", offset_bytes, length_bytes); !possible.ok()) {
+    return possible;
+  }
+  uint64_t range[2] = {offset_bytes, length_bytes};
+  int result;
+  do {
+    result = block_device_ ? ioctl(descriptor_, BLKDISCARD, range)
+                           : fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                       static_cast<off_t>(offset_bytes),
+                                       static_cast<off_t>(length_bytes));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return absl::OkStatus();
+  const int error = errno;
+  return ErrnoStatus(error, absl::StrCat("discard of ", length_bytes, " bytes at offset ",
+                                         offset_bytes, " of ", path_,
+                                         block_device_ && error == EINVAL
+                                             ? ": not whole blocks of the device"
+                                             : ""));
 }
 
 absl::Status File::Truncate(uint64_t size_bytes) {

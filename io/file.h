@@ -33,7 +33,9 @@ namespace fixpool::io {
 // reference, and the lock goes with it.
 // Identity: device and inode, not the path. A second open for writing of the same file,
 // here or in another process, is refused (open file description lock, fcntl(2) F_OFD_SETLK)
-// unless the caller says that it locks by itself.
+// unless the caller says that it locks by itself. That lock is one of the node in /dev, so block
+// devices are claimed as well (open(2), O_EXCL): a second node of the same device, and a device
+// that is mounted, are refused.
 // In a forked child: the descriptor and the lock are the parent's, shared; the methods that do
 // I/O and IoEngine::AddFile refuse it (FailedPrecondition), and the destructor closes the
 // child's descriptor, which leaves the lock with the parent. As long as the child lives and has
@@ -70,8 +72,8 @@ class File {
   };
 
   // NotFound, PermissionDenied, ...: the errno's code, with the path and what was tried.
-  // FailedPrecondition: somebody else has it open for writing, and still had it after
-  // lock_timeout. InvalidArgument: empty
+  // FailedPrecondition: somebody else has it open for writing, or mounted, and still had it
+  // after lock_timeout. InvalidArgument: empty
   // path, a directory, a pipe or socket, or create together with read_only.
   // Unimplemented: DirectIo::kRequire on a file system without it. A file that this call
   // made is removed again if it has no direct I/O.
@@ -112,6 +114,13 @@ class File {
   // The size grows to cover the range. ResourceExhausted: no space. Unimplemented: the
   // file system cannot. A no-op inside a block device, OutOfRange past its end.
   absl::Status Preallocate(uint64_t offset_bytes, uint64_t length_bytes);
+  // Tells the disk that what is in the range is not needed any more: space goes back to the file
+  // system (fallocate(2), FALLOC_FL_PUNCH_HOLE), or to the device (BLKDISCARD). Afterwards it
+  // reads as zeros in a file, and as anything in a device, until it is written. The size stays.
+  // The caller sees to it that no transfer of the range is in flight.
+  // InvalidArgument: not a range that a file can have; of a device, not whole blocks.
+  // OutOfRange: past the end of a device. Unimplemented: the file system or the device cannot.
+  absl::Status Discard(uint64_t offset_bytes, uint64_t length_bytes);
   absl::Status Truncate(uint64_t size_bytes);
   // fdatasync(2). Once it has failed, a later OK proves nothing: see docs/.
   absl::Status Sync();
@@ -119,7 +128,7 @@ class File {
  private:
   File() = default;
   absl::Status LearnKind();
-  absl::Status Lock(const OpenOptions& options);
+  absl::Status Lock(const OpenOptions& options, Deadline deadline);
   // Of `operation` on that range: whether there can be one.
   absl::Status CheckRange(absl::string_view operation, uint64_t offset_bytes,
                           uint64_t length_bytes) const;

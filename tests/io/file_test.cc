@@ -1,9 +1,7 @@
 #include "fixpool/io/file.h"
 
 #include <fcntl.h>
-#include <linux/loop.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -26,12 +24,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/child_process.h"
+#include "tests/support/loop_device.h"
 #include "tests/support/manual_environment.h"
 #include "tests/support/scratch.h"
 
 namespace fixpool::io {
 namespace {
 
+using ::fixpool::tests::LoopDevice;
 using ::fixpool::tests::ManualEnvironment;
 using ::fixpool::tests::PatternBytes;
 using ::fixpool::tests::ReadWholeFile;
@@ -348,6 +348,45 @@ TEST_F(FileTest, PreallocateAndTruncateNeedAFileThatIsWritable) {
   EXPECT_EQ(*(*file)->SizeBytes(), 1u);
 }
 
+uint64_t AllocatedBytes(const std::string& path) {
+  struct stat status {};
+  EXPECT_EQ(stat(path.c_str(), &status), 0);
+  return static_cast<uint64_t>(status.st_blocks) * 512;
+}
+
+TEST_F(FileTest, DiscardGivesSpaceBackAndLeavesZeros) {
+  constexpr size_t kSize = 1 << 20;
+  const std::string bytes = PatternBytes(8, kSize);
+  const std::string path = scratch_.MakeFile("data", bytes);
+  const auto file = File::Open(path);
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*file)->Sync().ok());
+  const uint64_t before = AllocatedBytes(path);
+  const absl::Status status = (*file)->Discard(kSize / 4, kSize / 2);
+  if (absl::IsUnimplemented(status)) GTEST_SKIP() << status;
+  ASSERT_TRUE(status.ok()) << status;
+  std::string expected = bytes;
+  expected.replace(kSize / 4, kSize / 2, kSize / 2, '\0');
+  EXPECT_TRUE(ReadWholeFile(path) == expected);
+  EXPECT_LT(AllocatedBytes(path), before);
+  // What is not a whole block, or past the end, changes no size.
+  EXPECT_TRUE((*file)->Discard(1, 1).ok());
+  EXPECT_TRUE((*file)->Discard(kSize, kSize).ok());
+  expected[1] = '\0';
+  EXPECT_TRUE(ReadWholeFile(path) == expected);
+}
+
+TEST_F(FileTest, DiscardRejectsRangesThatNoFileHas) {
+  const auto file = File::Open(scratch_.MakeFile("data", "x"));
+  ASSERT_TRUE(file.ok());
+  EXPECT_TRUE(absl::IsInvalidArgument((*file)->Discard(0, 0)));
+  EXPECT_TRUE(absl::IsInvalidArgument((*file)->Discard(1, INT64_MAX)));
+  EXPECT_TRUE(absl::IsInvalidArgument((*file)->Discard(UINT64_MAX, 1)));
+  const auto reader = File::Open(scratch_.MakeFile("other", "x"), {.read_only = true});
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(ErrnoOf((*reader)->Discard(0, 1)), EBADF);
+}
+
 TEST_F(FileTest, TruncateCutsAndExtends) {
   const auto file = File::Open(scratch_.MakeFile("data", std::string(10000, 'a')));
   ASSERT_TRUE(file.ok());
@@ -466,49 +505,10 @@ TEST_F(FileTest, AdoptedFileHasTheIdentityOfTheOpenedOne) {
 
 // ---- Block devices ----
 
-// A loop device over a file, until the end of the test.
-class LoopDevice {
- public:
-  explicit LoopDevice(const std::string& backing) {
-    const int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    if (control < 0) return;
-    for (int tries = 0; tries < 8 && descriptor_ < 0; ++tries) {
-      const int number = ioctl(control, LOOP_CTL_GET_FREE);
-      if (number < 0) break;
-      Bind("/dev/loop" + std::to_string(number), backing);
-    }
-    close(control);
-  }
-  ~LoopDevice() {
-    if (descriptor_ < 0) return;
-    ioctl(descriptor_, LOOP_CLR_FD);
-    close(descriptor_);
-  }
-  LoopDevice(const LoopDevice&) = delete;
-  LoopDevice& operator=(const LoopDevice&) = delete;
-  bool works() const { return descriptor_ >= 0; }
-  const std::string& path() const { return path_; }
-
- private:
-  void Bind(const std::string& path, const std::string& backing) {
-    const int file = open(backing.c_str(), O_RDWR | O_CLOEXEC);
-    const int device = open(path.c_str(), O_RDWR | O_CLOEXEC);
-    if (file >= 0 && device >= 0 && ioctl(device, LOOP_SET_FD, file) == 0) {
-      path_ = path;
-      descriptor_ = device;
-    } else if (device >= 0) {
-      close(device);
-    }
-    if (file >= 0) close(file);
-  }
-  std::string path_;
-  int descriptor_ = -1;
-};
-
 TEST_F(FileTest, BlockDeviceIsAFileOfItsCapacity) {
   constexpr size_t kCapacity = 1 << 20;
   LoopDevice loop(scratch_.MakeFile("backing", PatternBytes(5, kCapacity)));
-  if (!loop.works()) GTEST_SKIP() << "no loop device to be had: " << std::strerror(errno);
+  if (!loop.works()) GTEST_SKIP() << loop.why_not();
   const auto file = File::Open(loop.path());
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_TRUE((*file)->block_device());
@@ -526,6 +526,79 @@ TEST_F(FileTest, BlockDeviceIsAFileOfItsCapacity) {
   EXPECT_TRUE((*adopted)->block_device());
   EXPECT_EQ((*adopted)->device(), (*file)->device());
   EXPECT_EQ((*adopted)->inode(), (*file)->inode());
+}
+
+TEST_F(FileTest, BlockDeviceIsOneWhateverNodeLeadsToIt) {
+  LoopDevice loop(scratch_.MakeFile("backing", PatternBytes(9, 1 << 20)));
+  if (!loop.works()) GTEST_SKIP() << loop.why_not();
+  auto file = File::Open(loop.path());
+  ASSERT_TRUE(file.ok()) << file.status();
+  const std::string node = scratch_.File("node");
+  if (mknod(node.c_str(), S_IFBLK | 0600, (*file)->device()) != 0 ||
+      !File::Open(node, {.read_only = true}).ok()) {
+    GTEST_SKIP() << "no device nodes in " << scratch_.path() << ": " << std::strerror(errno);
+  }
+  const File::OpenOptions at_once = {.lock_timeout = absl::ZeroDuration()};
+  const auto refused = File::Open(node, at_once);
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
+  EXPECT_THAT(refused.status().message(), HasSubstr("mounted, or open for writing already"));
+  EXPECT_TRUE(File::Open(node, {.locking = File::Locking::kCaller}).ok());
+  file->reset();
+  EXPECT_TRUE(File::Open(node, at_once).ok());
+  // As a file system has it that is mounted.
+  const int claim = open(loop.path().c_str(), O_RDWR | O_EXCL | O_CLOEXEC);
+  ASSERT_GE(claim, 0);
+  EXPECT_TRUE(absl::IsFailedPrecondition(File::Open(node, at_once).status()));
+  EXPECT_TRUE(File::Open(node, {.read_only = true}).ok());
+  close(claim);
+  EXPECT_TRUE(File::Open(node, {.create = true, .lock_timeout = absl::ZeroDuration()}).ok());
+}
+
+TEST_F(FileTest, BlockDeviceIsWaitedForAsLongAsTheCallerSays) {
+  LoopDevice loop(scratch_.MakeFile("backing", PatternBytes(9, 1 << 20)));
+  if (!loop.works()) GTEST_SKIP() << loop.why_not();
+  ManualEnvironment environment;
+  const auto first = File::Open(loop.path());
+  ASSERT_TRUE(first.ok()) << first.status();
+  const int64_t start_ns = environment.NowNs();
+  const auto refused =
+      File::Open(loop.path(), {.lock_timeout = absl::Minutes(1), .environment = &environment});
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
+  EXPECT_EQ(environment.NowNs() - start_ns, absl::ToInt64Nanoseconds(absl::Minutes(1)));
+}
+
+TEST_F(FileTest, BlockDeviceTellsTheAlignmentOfItsBlocks) {
+  for (const uint32_t block_bytes : {512u, 4096u}) {
+    LoopDevice loop(scratch_.MakeFile("backing", PatternBytes(6, 1 << 20)), block_bytes);
+    if (!loop.works()) GTEST_SKIP() << loop.why_not();
+    const auto file = File::Open(loop.path(), {.direct = File::DirectIo::kRequire});
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_TRUE((*file)->direct());
+    EXPECT_EQ((*file)->alignment().offset_bytes % block_bytes, 0u);
+  }
+}
+
+TEST_F(FileTest, DiscardOfABlockDevice) {
+  constexpr size_t kCapacity = 1 << 20;
+  const std::string bytes = PatternBytes(7, kCapacity);
+  const std::string backing = scratch_.MakeFile("backing", bytes);
+  LoopDevice loop(backing);
+  if (!loop.works()) GTEST_SKIP() << loop.why_not();
+  const auto file = File::Open(loop.path());
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE(absl::IsOutOfRange((*file)->Discard(0, kCapacity + 512)));
+  EXPECT_TRUE(absl::IsOutOfRange((*file)->Discard(kCapacity, 512)));
+  EXPECT_TRUE(absl::IsInvalidArgument((*file)->Discard(0, 0)));
+  const absl::Status status = (*file)->Discard(kCapacity / 4, kCapacity / 2);
+  if (absl::IsUnimplemented(status)) GTEST_SKIP() << status;
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(absl::IsInvalidArgument((*file)->Discard(1, 512)));
+  EXPECT_TRUE((*file)->Sync().ok());
+  EXPECT_EQ(*(*file)->SizeBytes(), kCapacity);
+  // This device gives the space back to the file below.
+  std::string expected = bytes;
+  expected.replace(kCapacity / 4, kCapacity / 2, kCapacity / 2, '\0');
+  EXPECT_TRUE(ReadWholeFile(backing) == expected);
 }
 
 }  // namespace
