@@ -129,6 +129,7 @@ absl::StatusOr<PageHandle> PageArena::Allocate(size_t size_bytes) {
 }
 
 absl::Status PageArena::Exhausted(int order) const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("PageArena::Allocate");
   const size_t free = free_count();
   if (order == 0 || free == 0) {
     return absl::ResourceExhaustedError(absl::StrCat("PageArena: all ", page_count(), " pages of ",
@@ -230,6 +231,7 @@ absl::Status PageArena::Explain(io::ValidationError error, PageHandle handle) co
 }
 
 absl::StatusOr<std::byte*> PageArena::Resolve(PageHandle handle) const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("PageArena::Resolve");
   std::byte* const address = AddressOf(handle);
   if (ABSL_PREDICT_TRUE(address != nullptr)) return address;
   return Explain(WhyNot(handle), handle);

@@ -28,6 +28,7 @@
 #include "fixpool/io/environment.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/fork_guard.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/region_id.h"
 #include "fixpool/io/require_cpp20.h"
@@ -62,7 +63,9 @@ namespace fixpool::arena {
 // gives back what it has. After Create nothing but Grow allocates memory, except for the message
 // of an error. Check, Validate, Resolve and AddressOf are wait-free, and advisory: the answer
 // is as good as the caller's claim on the page while it is used.
-// A forked child does not have the memory (see Mapping) and must not use the arena.
+// A forked child does not have the memory (see Mapping): there TryAllocate gives nothing, and
+// Allocate, Free, Resolve, Grow and Shrink answer FailedPrecondition. Check, Validate and
+// AddressOf do not look.
 //
 // Errors of a handle, found by Free, Resolve, Check and Validate (see io::ValidationError):
 //   kUnknownRegion    NotFound            no such region was ever registered
@@ -230,6 +233,7 @@ class PageArena {
   io::FixedBufferRegistry* const registry_;
   const Options options_;
   const MagazineShape shape_;
+  const io::ForkGuard fork_guard_;
   // By the slot of a region's id; null until the arena first has a region there, then the same
   // until the arena goes. A region is in service while its slot's RegionPages has its id: from
   // after it was registered until before it is released. So a handle whose region id (which is
@@ -302,6 +306,7 @@ inline PageHandle PageArena::Claim(FreePage page, int order) {
 }
 
 inline std::optional<PageHandle> PageArena::TryAllocateOrder(int order) {
+  if (fork_guard_.forked()) return std::nullopt;
   Magazine* const magazine = magazines_.Mine();
   if (ABSL_PREDICT_TRUE(magazine != nullptr)) {
     const std::optional<FreePage> page = magazine->Pop(shape_, order);
@@ -317,6 +322,7 @@ inline absl::StatusOr<PageHandle> PageArena::Allocate() {
 }
 
 inline absl::Status PageArena::Free(PageHandle handle) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("PageArena::Free");
   RegionPages* const pages = Find(handle.region);
   if (ABSL_PREDICT_FALSE(pages == nullptr || handle.page_index >= pages->page_count())) {
     return RefuseToFree(handle);

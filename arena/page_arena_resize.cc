@@ -163,6 +163,7 @@ void PageArena::Publish(Region region) {
 }
 
 absl::Status PageArena::Grow(size_t bytes) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("PageArena::Grow");
   if (bytes == 0) return absl::InvalidArgumentError("PageArena: size_bytes is 0");
   const size_t region_bytes = options_.region_bytes;
   const size_t size_bytes = RoundUpToPages(bytes, region_bytes, options_.page_bytes);
@@ -189,6 +190,7 @@ absl::Status PageArena::Grow(size_t bytes) {
 // ---- Shrinking ----
 
 absl::StatusOr<size_t> PageArena::Shrink(size_t bytes, io::Deadline deadline) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("PageArena::Shrink");
   const ResizeTurn turn(*this, deadline);
   if (!turn.held()) {
     return absl::FailedPreconditionError("PageArena: another thread grows or shrinks this arena");

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fixpool/io/check.h"
+#include "fixpool/io/fork_guard.h"
 
 namespace fixpool::arena {
 namespace {
@@ -17,10 +18,22 @@ std::atomic<uint64_t> next_serial{1};
 struct Directory {
   io::Mutex mutex;
   std::vector<std::pair<uint64_t, ThreadMagazines*>> alive ABSL_GUARDED_BY(mutex);
+  const io::ForkGuard fork_guard;
 };
+
+// A forked child has one of its own: in that of its parent the lock may be held for ever, and
+// the parent's arenas are no concern of the child's threads.
 Directory& TheDirectory() {
-  static Directory* const directory = new Directory;
-  return *directory;
+  static std::atomic<Directory*> directory{new Directory};
+  Directory* current = directory.load(std::memory_order_acquire);
+  if (current->fork_guard.forked()) {
+    auto* const fresh = new Directory;
+    if (directory.compare_exchange_strong(current, fresh, std::memory_order_acq_rel)) {
+      return *fresh;
+    }
+    delete fresh;
+  }
+  return *current;
 }
 
 }  // namespace
