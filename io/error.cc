@@ -92,6 +92,14 @@ absl::Status ErrnoStatus(int error_number, absl::string_view context) {
   return status;
 }
 
+absl::Status Reworded(const absl::Status& status, absl::StatusCode code,
+                      absl::string_view message) {
+  absl::Status result(code, message);
+  status.ForEachPayload(
+      [&result](absl::string_view url, const absl::Cord& value) { result.SetPayload(url, value); });
+  return result;
+}
+
 int ErrnoOf(const absl::Status& status) {
   const absl::optional<absl::Cord> text = status.GetPayload(kErrnoUrl);
   int error_number = 0;

@@ -47,6 +47,9 @@ std::optional<ValidationError> ValidationErrorOf(const absl::Status& status);
 // `context` names the operation and its object: "pread of data.db at offset 4096".
 absl::Status ErrnoStatus(int error_number, absl::string_view context);
 
+// The payloads of `status` under another code and message.
+absl::Status Reworded(const absl::Status& status, absl::StatusCode code, absl::string_view message);
+
 // The errno behind a Status made by ErrnoStatus, or 0.
 int ErrnoOf(const absl::Status& status);
 

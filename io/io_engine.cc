@@ -1,5 +1,7 @@
 #include "fixpool/io/io_engine.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/error.h"
 
@@ -30,9 +32,19 @@ std::string EngineReport::ToString() const {
       how = "pread and pwrite on a pool of threads";
       break;
   }
+  const std::pair<absl::string_view, const RingExtraReport*> extras[] = {
+      {"sqpoll", &sqpoll}, {"iopoll", &iopoll}, {"registered_ring", &registered_ring}};
   std::string text = absl::StrCat("io: ", how, ", depth ", depth);
+  for (const auto& [name, extra] : extras) {
+    if (extra->in_force) absl::StrAppend(&text, ", ", name);
+  }
   if (downgrade_errno != 0 || !downgrade_reason.empty()) {
     absl::StrAppend(&text, " (no better: ", downgrade_reason, ")");
+  }
+  for (const auto& [name, extra] : extras) {
+    if (extra->asked && !extra->in_force) {
+      absl::StrAppend(&text, " (no ", name, ": ", extra->reason, ")");
+    }
   }
   return text;
 }

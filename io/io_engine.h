@@ -90,6 +90,15 @@ struct EngineCounters {
   uint64_t peak_in_flight = 0;
 };
 
+// What became of one of the extras of EngineOptions (RingExtra).
+struct RingExtraReport {
+  bool asked = false;
+  bool in_force = false;
+  // Why not, if it was asked and is not: the errno (0: none), and a sentence.
+  int error_number = 0;
+  std::string reason = {};
+};
+
 // What an engine is, for statistics and for people.
 struct EngineReport {
   EngineLevel level = EngineLevel::kThreads;
@@ -98,7 +107,10 @@ struct EngineReport {
   std::string downgrade_reason;
   uint32_t depth = 0;
   EngineCounters counters;
-  // "io: io_uring with fixed buffers, depth 128", and the reason of a downgrade.
+  RingExtraReport sqpoll;
+  RingExtraReport iopoll;
+  RingExtraReport registered_ring;
+  // "io: io_uring with fixed buffers, depth 128, sqpoll", and the reasons of downgrades.
   std::string ToString() const;
 };
 

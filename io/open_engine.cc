@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/thread_pool_engine.h"
 #include "fixpool/io/uring_engine.h"
 #include "fixpool/io/uring_probe.h"
+#include "fixpool/io/uring_ring.h"
 
 namespace fixpool::io {
 namespace {
@@ -19,6 +21,8 @@ namespace {
 constexpr uint32_t kMaxDepth = 4096;
 constexpr uint32_t kMaxFiles = 4096;
 constexpr uint32_t kMaxThreads = 256;
+constexpr absl::Duration kMinSqpollIdle = absl::Milliseconds(1);
+constexpr absl::Duration kMaxSqpollIdle = absl::Seconds(10);
 
 absl::Status CheckOptions(const FixedBufferRegistry* registry, const EngineOptions& options) {
   if (registry == nullptr) return absl::InvalidArgumentError("OpenEngine: the registry is null");
@@ -31,6 +35,11 @@ absl::Status CheckOptions(const FixedBufferRegistry* registry, const EngineOptio
   absl::Status status = check("depth", options.depth, kMaxDepth);
   status.Update(check("max_files", options.max_files, kMaxFiles));
   status.Update(check("threads", options.threads, kMaxThreads));
+  if (options.sqpoll_idle < kMinSqpollIdle || options.sqpoll_idle > kMaxSqpollIdle) {
+    status.Update(absl::InvalidArgumentError(absl::StrCat("OpenEngine: sqpoll_idle ",
+                                                          absl::FormatDuration(options.sqpoll_idle),
+                                                          " is not in 1ms..10s")));
+  }
   return status;
 }
 
@@ -66,25 +75,99 @@ std::string WithRemedy(const absl::Status& status) {
                         : absl::StrCat(status.message(), "; ", remedy);
 }
 
-absl::StatusOr<std::unique_ptr<IoEngine>> TryLevel(FixedBufferRegistry* registry,
-                                                   const EngineOptions& options,
-                                                   const File& probe_file, EngineReport origin) {
+absl::Status ProbeLevel(EngineLevel level, const File& probe_file) {
+  return level == EngineLevel::kThreads ? absl::OkStatus() : ProbeUring(level, probe_file);
+}
+
+absl::StatusOr<std::unique_ptr<IoEngine>> MakeEngine(FixedBufferRegistry* registry,
+                                                     const EngineOptions& options,
+                                                     const EngineReport& origin) {
   if (origin.level == EngineLevel::kThreads) {
-    return ThreadPoolEngine::Create(registry, options, std::move(origin));
+    return ThreadPoolEngine::Create(registry, options, origin);
   }
-  if (absl::Status probed = ProbeUring(origin.level, probe_file); !probed.ok()) return probed;
-  return UringEngine::Create(registry, options, std::move(origin));
+  return UringEngine::Create(registry, options, origin);
 }
 
 // A requirement that was not met: the code says "not here", the payloads of `why` say why.
-absl::Status RequirementStatus(EngineLevel level, const absl::Status& why) {
-  absl::Status result(absl::IsResourceExhausted(why) ? absl::StatusCode::kResourceExhausted
-                                                     : absl::StatusCode::kUnimplemented,
-                      absl::StrCat("engine level ", EngineLevelName(level),
-                                   " is required and does not work here: ", WithRemedy(why)));
-  why.ForEachPayload(
-      [&result](absl::string_view url, const absl::Cord& value) { result.SetPayload(url, value); });
-  return result;
+absl::Status RequirementStatus(absl::string_view what, const absl::Status& why,
+                               absl::string_view reason) {
+  return Reworded(why,
+                  absl::IsResourceExhausted(why) ? absl::StatusCode::kResourceExhausted
+                                                 : absl::StatusCode::kUnimplemented,
+                  absl::StrCat(what, " is required and does not work here: ", reason));
+}
+
+// ---- Extras ----
+
+struct Extra {
+  absl::string_view name;
+  RingExtra EngineOptions::*wish;
+  bool RingExtras::*flag;
+  RingExtraReport EngineReport::*report;
+};
+constexpr Extra kExtras[] = {
+    {"sqpoll", &EngineOptions::sqpoll, &RingExtras::sqpoll, &EngineReport::sqpoll},
+    {"iopoll", &EngineOptions::iopoll, &RingExtras::iopoll, &EngineReport::iopoll},
+    {"registered_ring", &EngineOptions::registered_ring, &RingExtras::registered_ring,
+     &EngineReport::registered_ring},
+};
+
+std::string ExtraWithRemedy(const Extra& extra, const absl::Status& status) {
+  absl::string_view remedy;
+  if (extra.flag == &RingExtras::sqpoll && ErrnoOf(status) == EPERM) {
+    remedy = "; before Linux 5.11 this takes CAP_SYS_ADMIN";
+  } else if (extra.flag == &RingExtras::registered_ring && ErrnoOf(status) == EBUSY) {
+    remedy = "; a thread has 16 such places: open the engine on another thread";
+  } else if (extra.flag == &RingExtras::registered_ring && ErrnoOf(status) == EINVAL) {
+    remedy = "; this takes Linux 5.18";
+  }
+  return absl::StrCat(status.message(), remedy);
+}
+
+// One real read through a ring with `trial`, of which `extra` is what is new.
+absl::Status ProbeExtra(const Extra& extra, const EngineReport& origin, const RingExtras& trial,
+                        const File& probe_file) {
+  if (origin.level == EngineLevel::kThreads) {
+    return ErrnoStatus(origin.downgrade_errno != 0 ? origin.downgrade_errno : EOPNOTSUPP,
+                       "an engine at the level threads has no ring");
+  }
+  if (extra.flag == &RingExtras::iopoll) {
+    const absl::StatusOr<uint64_t> size_bytes = probe_file.SizeBytes();
+    if (size_bytes.ok() && *size_bytes == 0) {
+      return ErrnoStatus(ENODATA, absl::StrCat("probe: ", probe_file.path(),
+                                               " is empty, and only "
+                                               "a read of something shows whether it is polled"));
+    }
+  }
+  return ProbeUring(origin.level, probe_file, trial);
+}
+
+// Writes into `origin` which of the extras that `options` ask for are in force, each tried
+// together with those before it. An error: one that is required is not.
+absl::Status DecideExtras(const EngineOptions& options, Environment* environment,
+                          EngineReport& origin) {
+  RingExtras in_force = ExtrasInForce(options, EngineReport());
+  for (const Extra& extra : kExtras) {
+    RingExtraReport& report = origin.*extra.report;
+    report = {.asked = options.*extra.wish != RingExtra::kOff};
+    if (!report.asked) continue;
+    RingExtras trial = in_force;
+    trial.*extra.flag = true;
+    const absl::Status why_not = ProbeExtra(extra, origin, trial, *options.probe_file);
+    if (why_not.ok()) {
+      report.in_force = true;
+      in_force = trial;
+      continue;
+    }
+    report.error_number = ErrnoOf(why_not);
+    report.reason = ExtraWithRemedy(extra, why_not);
+    const std::string what = absl::StrCat("engine option ", extra.name);
+    if (options.*extra.wish == RingExtra::kRequire) {
+      return RequirementStatus(what, why_not, report.reason);
+    }
+    environment->Report(Severity::kWarning, absl::StrCat(what, ": ", report.reason));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -103,11 +186,18 @@ absl::StatusOr<std::unique_ptr<IoEngine>> OpenEngine(FixedBufferRegistry* regist
        {EngineLevel::kUringFixed, EngineLevel::kUringPlain, EngineLevel::kThreads}) {
     if (options.require.has_value() && *options.require != level) continue;
     origin.level = level;
-    absl::StatusOr<std::unique_ptr<IoEngine>> engine =
-        TryLevel(registry, options, *options.probe_file, origin);
-    if (engine.ok()) return engine;
-    why_not = engine.status();
-    if (options.require.has_value()) return RequirementStatus(level, why_not);
+    why_not = ProbeLevel(level, *options.probe_file);
+    if (why_not.ok()) {
+      const absl::Status refused = DecideExtras(options, registry->environment(), origin);
+      if (!refused.ok()) return refused;
+      absl::StatusOr<std::unique_ptr<IoEngine>> engine = MakeEngine(registry, options, origin);
+      if (engine.ok()) return engine;
+      why_not = engine.status();
+    }
+    if (options.require.has_value()) {
+      return RequirementStatus(absl::StrCat("engine level ", EngineLevelName(level)), why_not,
+                               WithRemedy(why_not));
+    }
     // The first refusal is the reason; the later ones follow from it.
     if (origin.downgrade_reason.empty()) {
       origin.downgrade_errno = ErrnoOf(why_not);

@@ -17,8 +17,11 @@ namespace fixpool::io {
 // why (EngineReport::downgrade_errno). The engine is attached to `registry`, which must
 // outlive it; its environment is the registry's.
 //
-// InvalidArgument: an option out of its range. Unimplemented: the required level does not
-// work here, with the errno as payload and what to do about it. ResourceExhausted: as
+// Each extra that is asked for (RingExtra) is tried the same way; one that does not work is left
+// out and reported, or, if required, the error.
+//
+// InvalidArgument: an option out of its range. Unimplemented: the required level or extra does
+// not work here, with the errno as payload and what to do about it. ResourceExhausted: as
 // Unimplemented, where RLIMIT_MEMLOCK was the reason. FailedPrecondition: the registry is from
 // before a fork, and this is the child.
 // Thread-safe.

@@ -1,5 +1,7 @@
 #include "fixpool/io/uring_core.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -76,6 +78,14 @@ UringCore::UringCore(FixedBufferRegistry* registry, const EngineOptions& options
       operations_(options.depth),
       files_(options.max_files) {}
 
+UringCore::~UringCore() {
+  if (!ring_->HeldByAnotherThread()) return;
+  environment_->Report(Severity::kWarning,
+                       "an engine with registered_ring was destroyed on another thread than opened "
+                       "it: the kernel keeps its ring, which no file depends on any more, until "
+                       "that thread ends");
+}
+
 absl::Status UringCore::Set(uint16_t slot, const MemoryRegion& region) {
   return origin_.level == EngineLevel::kUringFixed ? ring_->SetBuffer(slot, region)
                                                    : absl::OkStatus();
@@ -95,17 +105,24 @@ absl::Status UringCore::Share(int descriptor, uint16_t first, uint32_t count) {
 }
 
 // Whether fixed buffers work on the file; an error if nothing does, or not what is required.
+// Of the extras only IOPOLL depends on the file.
 absl::StatusOr<bool> UringCore::ProbeFile(const File& file) const {
   const bool fixed_level = origin_.level == EngineLevel::kUringFixed;
-  if (!file.positional()) return fixed_level;  // a read would take bytes away, or wait
+  const RingExtras extras{.iopoll = ring_->extras().iopoll};
+  if (!file.positional()) {  // a read would take bytes away, or wait
+    if (!extras.iopoll) return fixed_level;
+    return WithPollingAdvice(ErrnoStatus(EOPNOTSUPP, absl::StrCat("AddFile of ", file.path())));
+  }
   if (fixed_level) {
-    const absl::Status fixed = ProbeUring(EngineLevel::kUringFixed, file);
+    const absl::Status fixed = ProbeUring(EngineLevel::kUringFixed, file, extras);
     if (fixed.ok()) return true;
     if (options_.require == EngineLevel::kUringFixed) return fixed;
+    if (extras.iopoll && ErrnoOf(fixed) == EOPNOTSUPP) return fixed;
     environment_->Report(Severity::kWarning,
                          absl::StrCat(file.path(), " goes without fixed buffers: ", fixed.message()));
   }
-  if (absl::Status plain = ProbeUring(EngineLevel::kUringPlain, file); !plain.ok()) return plain;
+  const absl::Status plain = ProbeUring(EngineLevel::kUringPlain, file, extras);
+  if (!plain.ok()) return plain;
   return false;
 }
 
@@ -167,6 +184,14 @@ absl::StatusOr<EngineLevel> UringCore::LevelOf(FileHandle file) const {
 
 void UringCore::Prepare(uint32_t index) {
   Operation& operation = operations_[index];
+  operation.in_kernel = true;
+  ++in_kernel_;
+  sanitizer::OperationSubmitted(&operation);
+  if (ring_->extras().iopoll && operation.request.operation == IoOperation::kSync) {
+    ++syncing_;
+    syncs_.PushBack(operations_, index);
+    return;
+  }
   io_uring_sqe* sqe = ring_->NextSqe();
   FIXPOOL_CHECK(sqe != nullptr, "the submission queue has as many entries as operations exist");
   const uint16_t slot = operation.request.file.slot();
@@ -177,18 +202,25 @@ void UringCore::Prepare(uint32_t index) {
     FillSqe(sqe, operation, files_.at(slot).file->descriptor());
   }
   sqe->user_data = index;
-  operation.in_kernel = true;
-  ++in_kernel_;
-  sanitizer::OperationSubmitted(&operation);
 }
 
 SubmitResult UringCore::Submit(absl::Span<const IoRequest> requests) {
   SubmitResult result;
-  MutexLock submitting(submit_mutex_);
+  {
+    MutexLock submitting(submit_mutex_);
+    result = SubmitLocked(requests);
+  }
+  if (ring_->extras().iopoll) SyncHere();
+  return result;
+}
+
+SubmitResult UringCore::SubmitLocked(absl::Span<const IoRequest> requests) {
+  SubmitResult result;
+  ring_->WaitForRoom();
   {
     MutexLock lock(mutex_);
     for (const IoRequest& request : requests) {
-      if (operations_.taken() >= depth()) break;
+      if (operations_.taken() >= depth() || !ring_->HasRoom()) break;
       const uint32_t index = operations_.Take();
       Operation& operation = operations_[index];
       result.status = Admit(*registry_, files_, origin_.level, request, operation);
@@ -209,7 +241,6 @@ SubmitResult UringCore::Submit(absl::Span<const IoRequest> requests) {
 void UringCore::EnterPrepared() {
   while (ring_->unsubmitted() > 0) {
     const int taken = ring_->Submit();
-    kernel_enters_.fetch_add(1, std::memory_order_relaxed);
     if (taken > 0 || taken == -EINTR) continue;
     if (taken == 0 || taken == -EAGAIN || taken == -EBUSY) {
       pending_.store(true, std::memory_order_release);  // short of memory: offered again later
@@ -225,18 +256,45 @@ void UringCore::FailUnsubmitted(int error_number) {
     const uint64_t user_data = ring_->TakeBackNewest();
     if (user_data != kNoOperation) BookCompletion(user_data, -error_number);
   }
+  WakeFollowers();
+}
+
+void UringCore::WakeFollowers() {
   epoch_.fetch_add(1, std::memory_order_release);
   if (followers_ > 0) environment_->Wake(epoch_);
 }
 
 void UringCore::SubmitPending() {
-  MutexLock submitting(submit_mutex_);
-  pending_.store(false, std::memory_order_relaxed);
   {
-    MutexLock lock(mutex_);
-    while (!resume_.empty()) Prepare(resume_.PopFront(operations_));
+    MutexLock submitting(submit_mutex_);
+    pending_.store(false, std::memory_order_relaxed);
+    ring_->WaitForRoom();
+    {
+      MutexLock lock(mutex_);
+      while (!resume_.empty() && ring_->HasRoom()) Prepare(resume_.PopFront(operations_));
+      if (!resume_.empty()) pending_.store(true, std::memory_order_release);
+    }
+    EnterPrepared();
   }
-  EnterPrepared();
+  if (ring_->extras().iopoll) SyncHere();
+}
+
+void UringCore::SyncHere() {
+  while (true) {
+    uint32_t index = 0;
+    int descriptor = -1;
+    {
+      MutexLock lock(mutex_);
+      if (syncs_.empty()) return;
+      index = syncs_.PopFront(operations_);
+      descriptor = files_.at(operations_[index].request.file.slot()).file->descriptor();
+    }
+    const int result = fdatasync(descriptor) == 0 ? 0 : -errno;
+    MutexLock lock(mutex_);
+    --syncing_;
+    BookCompletion(index, result);
+    WakeFollowers();
+  }
 }
 
 void UringCore::BookCompletion(uint64_t user_data, int result) {
@@ -254,6 +312,7 @@ void UringCore::BookCompletion(uint64_t user_data, int result) {
     return;
   }
   Conclude(operation, files_);
+  if (ring_->extras().iopoll) operation.status = WithPollingAdvice(operation.status);
   ready_.PushBack(operations_, index);
 }
 
@@ -261,6 +320,7 @@ bool UringCore::TakeIn() {
   constexpr unsigned kBatch = 32;
   io_uring_cqe* cqes[kBatch];
   bool any = false;
+  if (ring_->wants_polling() && in_kernel_ > syncing_) ring_->PollDevice();
   while (const unsigned count = ring_->PeekCqes(cqes, kBatch)) {
     any = true;
     for (unsigned i = 0; i < count; ++i) {
@@ -282,7 +342,9 @@ size_t UringCore::PopReady(absl::Span<IoCompletion> completions) {
 }
 
 UringCore::Role UringCore::ChooseRole() {
-  if (waiter_in_kernel_) {
+  // Where the kernel has nothing of ours, a ring with IOPOLL would not let anybody sleep in it.
+  const bool only_syncs = syncing_ > 0 && in_kernel_ == syncing_;
+  if (waiter_in_kernel_ || only_syncs) {
     ++followers_;
     return Role::kFollower;
   }
@@ -301,15 +363,18 @@ bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline) {
       pending_.load(std::memory_order_acquire) ? kRetryPause : kLongestSleep;
   deadline = std::min(deadline, environment_->DeadlineAfter(at_most));
   const int64_t timeout_ns = std::max<int64_t>(deadline.ns() - environment_->NowNs(), 0);
-  // Time out, a signal, a completion: all the same, the caller looks again.
-  ring_->WaitForCompletion(timeout_ns);
-  kernel_enters_.fetch_add(1, std::memory_order_relaxed);
+  // Time out, a signal, a completion: all the same, the caller looks again. A ring that cannot
+  // be entered any more is no reason to spin.
+  const int waited = ring_->WaitForCompletion(timeout_ns);
+  if (waited != 0 && waited != -ETIME && waited != -EINTR) {
+    environment_->Wait(epoch_, epoch_.load(std::memory_order_relaxed),
+                       std::min(deadline, environment_->DeadlineAfter(kRetryPause)));
+  }
   MutexLock lock(mutex_);
   waiter_in_kernel_ = false;
   TakeIn();
   const bool any = !ready_.empty();
-  epoch_.fetch_add(1, std::memory_order_release);
-  if (followers_ > 0) environment_->Wake(epoch_);
+  WakeFollowers();
   return any;
 }
 
@@ -390,7 +455,7 @@ EngineReport UringCore::Report() const {
   report.depth = depth();
   MutexLock lock(mutex_);
   report.counters = counters_;
-  report.counters.kernel_enters = kernel_enters_.load(std::memory_order_relaxed);
+  report.counters.kernel_enters = ring_->enters();
   return report;
 }
 

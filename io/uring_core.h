@@ -32,11 +32,16 @@ namespace fixpool::io {
 // does nobody else touches the completion queue; otherwise the last completion could be
 // taken while the waiter is on its way into the kernel, and it would sleep for ever. Other
 // waiters sleep on epoch_, which that one thread bumps when it is back.
+//
+// A ring with IOPOLL takes no syncs: the thread that submits one does it itself, without a lock.
 // Thread-safe.
 class UringCore final : public BufferTable {
  public:
   UringCore(FixedBufferRegistry* registry, const EngineOptions& options, EngineReport origin,
             std::unique_ptr<UringRing> ring);
+
+  // Tells of a ring that this thread cannot close.
+  ~UringCore() override;
 
   // BufferTable. At kUringPlain the ring has no table and Set and Clear have nothing to do.
   absl::Status Set(uint16_t slot, const MemoryRegion& region) override;
@@ -68,6 +73,11 @@ class UringCore final : public BufferTable {
   void EnterPrepared() ABSL_EXCLUSIVE_LOCKS_REQUIRED(submit_mutex_);
   void FailUnsubmitted(int error_number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(submit_mutex_);
   void SubmitPending();
+  SubmitResult SubmitLocked(absl::Span<const IoRequest> requests)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(submit_mutex_);
+  // Does the syncs that the ring would not take.
+  void SyncHere() ABSL_LOCKS_EXCLUDED(submit_mutex_, mutex_);
+  void WakeFollowers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Books every completion that is there; true if there was one.
   bool TakeIn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BookCompletion(uint64_t user_data, int result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -91,7 +101,6 @@ class UringCore final : public BufferTable {
   // Requests that may be in flight: what the options say, or what the slowest file's device
   // takes without making io_uring_enter wait.
   std::atomic<uint32_t> depth_;
-  std::atomic<uint64_t> kernel_enters_{0};
 
   Mutex submit_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable Mutex mutex_;
@@ -99,6 +108,8 @@ class UringCore final : public BufferTable {
   FileTable files_ ABSL_GUARDED_BY(mutex_);
   OperationList ready_ ABSL_GUARDED_BY(mutex_);   // concluded, to be reaped
   OperationList resume_ ABSL_GUARDED_BY(mutex_);  // short or interrupted, to go out again
+  OperationList syncs_ ABSL_GUARDED_BY(mutex_);   // for SyncHere
+  uint32_t syncing_ ABSL_GUARDED_BY(mutex_) = 0;  // of in_kernel_: for SyncHere, or in it
   uint32_t in_kernel_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t followers_ ABSL_GUARDED_BY(mutex_) = 0;
   bool waiter_in_kernel_ ABSL_GUARDED_BY(mutex_) = false;

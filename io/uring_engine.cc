@@ -9,6 +9,13 @@
 
 namespace fixpool::io {
 
+RingExtras ExtrasInForce(const EngineOptions& options, const EngineReport& origin) {
+  return {.sqpoll = origin.sqpoll.in_force,
+          .sqpoll_idle_ms = static_cast<uint32_t>(absl::ToInt64Milliseconds(options.sqpoll_idle)),
+          .iopoll = origin.iopoll.in_force,
+          .registered_ring = origin.registered_ring.in_force};
+}
+
 absl::StatusOr<std::unique_ptr<UringEngine>> UringEngine::Create(FixedBufferRegistry* registry,
                                                                  const EngineOptions& options,
                                                                  EngineReport origin) {
@@ -16,7 +23,8 @@ absl::StatusOr<std::unique_ptr<UringEngine>> UringEngine::Create(FixedBufferRegi
   absl::StatusOr<std::unique_ptr<UringRing>> ring =
       UringRing::Create({.entries = options.depth,
                          .buffer_slots = fixed ? registry->capacity() : 0,
-                         .file_slots = options.max_files});
+                         .file_slots = options.max_files,
+                         .extras = ExtrasInForce(options, origin)});
   if (!ring.ok()) return ring.status();
   auto core =
       std::make_unique<UringCore>(registry, options, std::move(origin), std::move(*ring));

@@ -14,18 +14,22 @@
 namespace fixpool::io {
 
 class UringCore;
+struct RingExtras;
+
+// What a ring gets: the extras that are in force by `origin`, as `options` describe them.
+RingExtras ExtrasInForce(const EngineOptions& options, const EngineReport& origin);
 
 // IoEngine on one io_uring, at the level kUringFixed or kUringPlain. OpenEngine makes it.
 //
-// The ring has default flags, so that any thread may reap what another submitted, and a
-// sleeping submitter holds nobody up. One thread at a time sleeps in the kernel for
-// completions; others that wait sleep until it is back. Files are registered in the ring's
-// file table. In flight are at most depth() requests, so neither queue can overflow.
+// The ring has default flags but for the extras that were asked for, so that any thread may reap
+// what another submitted, and a sleeping submitter holds nobody up. One thread at a time sleeps in
+// the kernel for completions; others that wait sleep until it is back. Files are registered in the
+// ring's file table. In flight are at most depth() requests, so neither queue can overflow.
 // Threads, ownership, errors: as IoEngine.
 class UringEngine final : public IoEngine {
  public:
-  // `origin` says the level (kUringFixed or kUringPlain) and why it is not a better one;
-  // nothing is probed here. Errors: those of setting up a ring, and of
+  // `origin` says the level (kUringFixed or kUringPlain), why it is not a better one, and which
+  // extras are in force; nothing is probed here. Errors: those of setting up a ring, and of
   // FixedBufferRegistry::Attach.
   static absl::StatusOr<std::unique_ptr<UringEngine>> Create(FixedBufferRegistry* registry,
                                                              const EngineOptions& options,

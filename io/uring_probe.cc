@@ -5,16 +5,18 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "fixpool/io/environment.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/sanitizer.h"
-#include "fixpool/io/uring_ring.h"
 
 namespace fixpool::io {
 namespace {
 
-constexpr int64_t kPatienceNs = 5'000'000'000;
+constexpr absl::Duration kPatience = absl::Seconds(5);
 constexpr size_t kProbeBytes = 4096;
 
 // Anonymous memory that is given back only if the caller says that nobody uses it.
@@ -53,15 +55,20 @@ int ReadOnce(UringRing& ring, EngineLevel level, const File& file, const ProbeBu
   }
   const int submitted = ring.Submit();
   if (submitted < 0) return submitted;
+  Environment* const clock = Environment::Default();
+  const Deadline deadline = clock->DeadlineAfter(kPatience);
   while (true) {
+    if (ring.wants_polling()) ring.PollDevice();
     io_uring_cqe* cqe = nullptr;
     if (ring.PeekCqes(&cqe, 1) == 1) {
       const int result = cqe->res;
       ring.AdvanceCq(1);
       return result;
     }
-    const int waited = ring.WaitForCompletion(kPatienceNs);
-    if (waited != 0 && waited != -EINTR) return waited;
+    const int64_t left_ns = deadline.ns() - clock->NowNs();
+    if (left_ns <= 0) return -ETIME;
+    const int waited = ring.WaitForCompletion(left_ns);
+    if (waited != 0 && waited != -EINTR && waited != -ETIME) return waited;
   }
 }
 
@@ -74,12 +81,27 @@ int ReadRetrying(UringRing& ring, EngineLevel level, const File& file, const Pro
   return result;
 }
 
+std::string NameOf(const RingExtras& extras) {
+  return absl::StrCat(extras.sqpoll ? " with SQPOLL" : "", extras.iopoll ? " with IOPOLL" : "",
+                      extras.registered_ring ? " by a registered descriptor" : "");
+}
+
 }  // namespace
 
-absl::Status ProbeUring(EngineLevel level, const File& file) {
+absl::Status WithPollingAdvice(const absl::Status& status) {
+  if (ErrnoOf(status) != EOPNOTSUPP) return status;
+  return Reworded(status, status.code(),
+                  absl::StrCat(status.message(),
+                               "; to be polled (EngineOptions::iopoll) a file must be open for "
+                               "direct I/O on a device with queues for polling (its "
+                               "queue/io_poll in sysfs is 1; on NVMe set nvme.poll_queues at "
+                               "boot); use an engine without iopoll for any other"));
+}
+
+absl::Status ProbeUring(EngineLevel level, const File& file, const RingExtras& extras) {
   const bool fixed = level == EngineLevel::kUringFixed;
   absl::StatusOr<std::unique_ptr<UringRing>> ring =
-      UringRing::Create({.entries = 2, .buffer_slots = fixed ? 1u : 0u});
+      UringRing::Create({.entries = 2, .buffer_slots = fixed ? 1u : 0u, .extras = extras});
   if (!ring.ok()) return ring.status();
   auto buffer = std::make_unique<ProbeBuffer>(
       std::max<size_t>(kProbeBytes, file.alignment().offset_bytes));
@@ -98,8 +120,10 @@ absl::Status ProbeUring(EngineLevel level, const File& file) {
     return absl::DeadlineExceededError(
         absl::StrCat("probe: a read of ", file.path(), " through io_uring did not come back"));
   }
-  return ErrnoStatus(-result, absl::StrCat("probe: ", fixed ? "READ_FIXED" : "READ", " of ",
-                                           file.path(), " through io_uring"));
+  const absl::Status refused =
+      ErrnoStatus(-result, absl::StrCat("probe: ", fixed ? "READ_FIXED" : "READ", " of ",
+                                        file.path(), " through io_uring", NameOf(extras)));
+  return extras.iopoll ? WithPollingAdvice(refused) : refused;
 }
 
 }  // namespace fixpool::io

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -35,23 +36,31 @@ absl::Status SetupStatus(int error, absl::string_view what, size_t wanted_bytes)
   return ErrnoStatus(error, absl::StrCat(what, ": ", MemlockAdvice(wanted_bytes)));
 }
 
+// A number that no other thread of the process has or will have. (Thread ids and addresses of
+// thread-local variables come back when a thread is gone.)
+uint64_t ThreadNumber() {
+  static std::atomic<uint64_t> last{0};
+  static constinit thread_local uint64_t number = 0;
+  if (number == 0) number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return number;
+}
+
+std::string SetupName(uint32_t entries, const RingExtras& extras) {
+  return absl::StrCat("io_uring_setup with ", entries, " entries", extras.sqpoll ? ", SQPOLL" : "",
+                      extras.iopoll ? ", IOPOLL" : "");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<UringRing>> UringRing::Create(Options options) {
-  auto ring = std::unique_ptr<UringRing>(new UringRing());
-  ring->ring_.ring_fd = -1;
-  io_uring_params params{};
-  params.flags = kSetupFlags;
-  int result = io_uring_queue_init_params(options.entries, &ring->ring_, &params);
-  if (result == -EINVAL) {  // a kernel, or a sandbox, that knows no flags
-    params = {};
-    result = io_uring_queue_init_params(options.entries, &ring->ring_, &params);
-  }
+  auto ring = std::unique_ptr<UringRing>(new UringRing(options.extras));
+  // The kernel's thread posts completions of a batch before it says that it took the batch off
+  // the queue, so that requests which follow them need room beside it.
+  const uint32_t entries = options.extras.sqpoll ? 2 * options.entries : options.entries;
+  int result = ring->SetUp(entries);
   if (result < 0) {
-    ring->ring_.ring_fd = -1;
     // About what a ring is charged: 64 + 2 * 16 + 4 bytes an entry.
-    return SetupStatus(-result, absl::StrCat("io_uring_setup with ", options.entries, " entries"),
-                       size_t{options.entries} * 100);
+    return SetupStatus(-result, SetupName(entries, options.extras), size_t{entries} * 100);
   }
   sanitizer::RingMapped();
   io_uring_ring_dontfork(&ring->ring_);
@@ -67,7 +76,49 @@ absl::StatusOr<std::unique_ptr<UringRing>> UringRing::Create(Options options) {
   ring->has_file_table_ =
       options.file_slots > 0 &&
       io_uring_register_files_sparse(&ring->ring_, options.file_slots) == 0;
+  if (options.extras.registered_ring) {
+    if (absl::Status status = ring->RegisterDescriptor(); !status.ok()) return status;
+  }
   return ring;
+}
+
+int UringRing::SetUp(uint32_t entries) {
+  const unsigned asked =
+      (extras_.sqpoll ? IORING_SETUP_SQPOLL : 0u) | (extras_.iopoll ? IORING_SETUP_IOPOLL : 0u);
+  int result = -EINVAL;
+  // Second, for a kernel, or a sandbox, that does not know the flags that we would like.
+  for (const unsigned liked : {kSetupFlags, 0u}) {
+    io_uring_params params{};
+    params.flags = asked | liked;
+    params.sq_thread_idle = extras_.sqpoll ? extras_.sqpoll_idle_ms : 0;
+    result = io_uring_queue_init_params(entries, &ring_, &params);
+    if (result != -EINVAL) break;
+  }
+  if (result < 0) ring_.ring_fd = -1;
+  return result;
+}
+
+absl::Status UringRing::RegisterDescriptor() {
+  io_uring_rsrc_update update{};
+  update.offset = ~0u;  // any index that is free
+  update.data = static_cast<unsigned>(ring_.ring_fd);
+  if (syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_RING_FDS, &update, 1) != 1) {
+    return ErrnoStatus(errno, "io_uring_register of the ring's own descriptor");
+  }
+  registered_index_ = static_cast<int>(update.offset);
+  registered_thread_ = ThreadNumber();
+  registered_tid_ = gettid();
+  return absl::OkStatus();
+}
+
+bool UringRing::on_registered_thread() const {
+  return registered_index_ >= 0 && registered_thread_ == ThreadNumber();
+}
+
+bool UringRing::HeldByAnotherThread() const {
+  if (registered_index_ < 0 || on_registered_thread()) return false;
+  // With a thread ends what it registered.
+  return syscall(__NR_tgkill, getpid(), registered_tid_, 0) == 0 || errno != ESRCH;
 }
 
 UringRing::~UringRing() {
@@ -75,6 +126,11 @@ UringRing::~UringRing() {
   // The kernel takes a closed ring apart some time later; until then its file table would
   // keep the files, and their locks.
   if (has_file_table_) io_uring_unregister_files(&ring_);
+  if (on_registered_thread()) {
+    io_uring_rsrc_update update{};
+    update.offset = static_cast<unsigned>(registered_index_);
+    syscall(__NR_io_uring_register, ring_.ring_fd, IORING_UNREGISTER_RING_FDS, &update, 1);
+  }
   sanitizer::RingToBeUnmapped();
   io_uring_queue_exit(&ring_);
 }
@@ -126,17 +182,72 @@ absl::Status UringRing::SetFile(uint16_t slot, int descriptor) {
 
 absl::Status UringRing::ClearFile(uint16_t slot) { return SetFile(slot, -1); }
 
-int UringRing::Submit() { return io_uring_submit(&ring_); }
+int UringRing::Enter(unsigned wait_for, unsigned flags, unsigned submit,
+                     io_uring_getevents_arg* argument) {
+  int descriptor = ring_.ring_fd;
+  if (on_registered_thread()) {
+    descriptor = registered_index_;
+    flags |= IORING_ENTER_REGISTERED_RING;
+  }
+  enters_.fetch_add(1, std::memory_order_relaxed);
+  const long result = syscall(__NR_io_uring_enter, descriptor, submit, wait_for, flags, argument,
+                              argument == nullptr ? size_t{0} : sizeof(*argument));
+  return result < 0 ? -errno : static_cast<int>(result);
+}
 
-uint32_t UringRing::unsubmitted() const { return io_uring_sq_ready(&ring_); }
+// What liburing does on the way into the kernel, without going there.
+void UringRing::Publish() {
+  io_uring_sq& queue = ring_.sq;
+  for (; queue.sqe_head != queue.sqe_tail; ++queue.sqe_head) {
+    const unsigned place = queue.sqe_head & *queue.kring_mask;
+    if (queue.array != nullptr) queue.array[place] = place;  // newer ones do without
+  }
+  io_uring_smp_store_release(queue.ktail, queue.sqe_tail);
+}
+
+bool UringRing::PollingThreadSleeps() const {
+  return (io_uring_smp_load_acquire(ring_.sq.kflags) & IORING_SQ_NEED_WAKEUP) != 0;
+}
+
+int UringRing::Submit() {
+  if (!extras_.sqpoll) {
+    Publish();
+    return Enter(0, 0, io_uring_sq_ready(&ring_));
+  }
+  if (PollingThreadSleeps()) {
+    const int woken = Enter(0, IORING_ENTER_SQ_WAKEUP);
+    if (woken < 0) return woken;
+  }
+  const int count = static_cast<int>(unsubmitted());
+  Publish();
+  // It says that it goes to sleep and then looks once more; we tell it and then look whether it
+  // sleeps. One of us sees the other.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // Whether this succeeds or not, it has the requests now. Who waits wakes it as well.
+  if (PollingThreadSleeps()) Enter(0, IORING_ENTER_SQ_WAKEUP);
+  return count;
+}
+
+uint32_t UringRing::unsubmitted() const {
+  if (extras_.sqpoll) return ring_.sq.sqe_tail - ring_.sq.sqe_head;
+  return io_uring_sq_ready(&ring_);
+}
+
+void UringRing::WaitForRoom() {
+  while (extras_.sqpoll && !HasRoom()) {
+    if (Enter(0, IORING_ENTER_SQ_WAIT | IORING_ENTER_SQ_WAKEUP) < 0) return;
+  }
+}
 
 uint64_t UringRing::TakeBackNewest() {
-  // Without SQPOLL the kernel looks at the tail only inside io_uring_enter, which is not
-  // running: moving it back is safe.
   io_uring_sq& queue = ring_.sq;
   --queue.sqe_tail;
-  *queue.ktail = queue.sqe_tail;
-  queue.sqe_head = queue.sqe_tail;
+  if (!extras_.sqpoll) {
+    // The kernel looks at the tail only inside io_uring_enter, which is not running: moving
+    // it back is safe. (With SQPOLL it is not, and what is unsubmitted is not published.)
+    *queue.ktail = queue.sqe_tail;
+    queue.sqe_head = queue.sqe_tail;
+  }
   return queue.sqes[queue.sqe_tail & *queue.kring_mask].user_data;
 }
 
@@ -148,10 +259,15 @@ int UringRing::WaitForCompletion(int64_t timeout_ns) {
     timeout.tv_nsec = timeout_ns % 1'000'000'000;
     argument.ts = reinterpret_cast<uintptr_t>(&timeout);
   }
-  const long result =
-      syscall(__NR_io_uring_enter, ring_.ring_fd, 0, 1,
-              IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &argument, sizeof(argument));
-  return result < 0 ? -errno : 0;
+  unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  // Not for nothing: woken, it looks at an empty queue until its idle time is over.
+  const bool queued =
+      io_uring_smp_load_acquire(ring_.sq.ktail) != io_uring_smp_load_acquire(ring_.sq.khead);
+  if (extras_.sqpoll && queued && PollingThreadSleeps()) flags |= IORING_ENTER_SQ_WAKEUP;
+  const int result = Enter(1, flags, 0, &argument);
+  return result < 0 ? result : 0;
 }
+
+void UringRing::PollDevice() { Enter(0, IORING_ENTER_GETEVENTS); }
 
 }  // namespace fixpool::io

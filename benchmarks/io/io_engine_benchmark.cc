@@ -2,6 +2,10 @@
 // number of requests in flight and kind of memory.
 //
 //   BM_IoEngine_Read/uring_fixed/page_bytes:4096/depth:32/pages:thp
+//   BM_IoEngine_ReadExtra/sqpoll/page_bytes:4096/depth:32/pages:thp
+//
+// The second kind is what an extra of the ring is worth, beside the same with none (`default`);
+// the kernel's thread of sqpoll is part of the process, and of cpu_ns.
 //
 // The time is that of one page at the rate that was reached; `cpu_ns` is what the whole
 // process spent on it, the kernel's part included. Reads and writes are random and direct. The
@@ -44,6 +48,8 @@ struct Setting {
   uint32_t page_bytes;
   uint32_t depth;
   arena::PageBacking backing;
+  io::RingExtra sqpoll = io::RingExtra::kOff;
+  io::RingExtra registered_ring = io::RingExtra::kOff;
 };
 
 // Everything that one benchmark needs, and the loop that keeps `depth` requests in flight.
@@ -117,7 +123,9 @@ class Rig {
     auto engine = io::OpenEngine(registry_.get(), {.depth = setting_.depth,
                                                    .require = setting_.level,
                                                    .threads = std::min(setting_.depth, 32u),
-                                                   .probe_file = *file});
+                                                   .probe_file = *file,
+                                                   .sqpoll = setting_.sqpoll,
+                                                   .registered_ring = setting_.registered_ring});
     if (!engine.ok()) return engine.status();
     engine_ = *std::move(engine);
     const absl::StatusOr<io::FileHandle> handle = engine_->AddFile(*std::move(file));
@@ -212,22 +220,21 @@ void RunSetting(benchmark::State& state, const Setting& setting) {
   state.counters["cpu_ns"] = static_cast<double>(cpu_ns) / pages;
 }
 
-std::string NameOf(const Setting& setting) {
-  return absl::StrCat("BM_IoEngine_",
-                      setting.operation == io::IoOperation::kRead ? "Read/" : "Write/",
-                      io::EngineLevelName(setting.level), "/page_bytes:", setting.page_bytes,
+// `kind`: the operation, and what is compared.
+std::string NameOf(const std::string& kind, const Setting& setting) {
+  return absl::StrCat("BM_IoEngine_", kind, "/page_bytes:", setting.page_bytes,
                       "/depth:", setting.depth, "/pages:", arena::PageBackingName(setting.backing));
 }
 
-void Register(const Setting& setting) {
-  benchmark::RegisterBenchmark(NameOf(setting).c_str(),
+void Register(const std::string& kind, const Setting& setting) {
+  benchmark::RegisterBenchmark(NameOf(kind, setting).c_str(),
                                [setting](benchmark::State& state) { RunSetting(state, setting); })
       ->UseRealTime()
       ->MeasureProcessCPUTime()
       ->Unit(benchmark::kMicrosecond);
 }
 
-// 216 of them; BUILD.bazel names those of a run without --full.
+// 216 of levels and 3 of extras; BUILD.bazel names those of a run without --full.
 bool RegisterAll() {
   for (const io::IoOperation operation : {io::IoOperation::kRead, io::IoOperation::kWrite}) {
     for (const io::EngineLevel level :
@@ -237,12 +244,22 @@ bool RegisterAll() {
           for (const arena::PageBacking backing :
                {arena::PageBacking::k4KiB, arena::PageBacking::kTransparent,
                 arena::PageBacking::k2MiB}) {
-            Register({operation, level, page_bytes, depth, backing});
+            Register(absl::StrCat(operation == io::IoOperation::kRead ? "Read/" : "Write/",
+                                  io::EngineLevelName(level)),
+                     {operation, level, page_bytes, depth, backing});
           }
         }
       }
     }
   }
+  Setting extra{io::IoOperation::kRead, io::EngineLevel::kUringFixed, 4u << 10, 32,
+                arena::PageBacking::kTransparent};
+  Register("ReadExtra/default", extra);
+  extra.sqpoll = io::RingExtra::kRequire;
+  Register("ReadExtra/sqpoll", extra);
+  extra.sqpoll = io::RingExtra::kOff;
+  extra.registered_ring = io::RingExtra::kRequire;
+  Register("ReadExtra/registered_ring", extra);
   return true;
 }
 

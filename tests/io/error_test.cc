@@ -75,6 +75,15 @@ TEST(ErrorTest, ErrnosHaveTheCodesOfTheHeader) {
   EXPECT_EQ(code(EINVAL), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(ErrorTest, RewordedStatusKeepsItsErrno) {
+  const absl::Status status =
+      Reworded(ErrnoStatus(EBUSY, "first"), absl::StatusCode::kUnimplemented, "second");
+  EXPECT_EQ(ErrnoOf(status), EBUSY);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(status.message(), "second");
+  EXPECT_EQ(ErrnoOf(Reworded(absl::OkStatus(), absl::StatusCode::kUnknown, "")), 0);
+}
+
 TEST(ErrorTest, ErrnoWithoutANameKeepsItsNumber) {
   const absl::Status status = ErrnoStatus(4095, "odd");
   EXPECT_FALSE(status.ok());

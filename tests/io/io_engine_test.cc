@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,12 +27,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/io/engine_fixture.h"
+#include "tests/io/kernel_threads.h"
 #include "tests/support/scratch.h"
 #include "tests/support/seed.h"
 #include "tests/support/sleeping_thread.h"
 #include "tests/support/slow_pipe.h"
 
-// What every engine promises, on each of the three that the library has. What is particular
+// What every engine promises, on each of the three that the library has, and on io_uring with
+// the extras that a machine may have. What is particular
 // to one of them is in uring_engine_test.cc and thread_pool_engine_test.cc.
 
 namespace fixpool::io {
@@ -44,26 +47,45 @@ using ::fixpool::tests::SlowPipe;
 using ::fixpool::tests::WaitUntilAsleep;
 using ::testing::HasSubstr;
 
-class IoEngineTest : public tests::EngineFixture,
-                     public ::testing::WithParamInterface<EngineLevel> {
+struct Kind {
+  const char* name;
+  EngineLevel level;
+  RingExtra sqpoll = RingExtra::kOff;
+  RingExtra registered_ring = RingExtra::kOff;
+};
+
+class IoEngineTest : public tests::EngineFixture, public ::testing::WithParamInterface<Kind> {
  protected:
   void SetUp() override {
-    if (!OpenAt(GetParam())) GTEST_SKIP() << why_not_;
+    if (!OpenKind()) GTEST_SKIP() << why_not_;
+  }
+  bool OpenKind(EngineOptions options = {}) {
+    options.sqpoll = GetParam().sqpoll;
+    options.registered_ring = GetParam().registered_ring;
+    return OpenAt(level(), options);
   }
   void Reopen(EngineOptions options) {
     engine_.reset();
-    ASSERT_TRUE(OpenAt(GetParam(), options)) << why_not_;
+    ASSERT_TRUE(OpenKind(options)) << why_not_;
   }
+  static EngineLevel level() { return GetParam().level; }
   // Requires that the file system of the tests has direct I/O, and so has fixed buffers.
   uint64_t ExpectedFixed(uint64_t transfers) const {
-    return GetParam() == EngineLevel::kUringFixed ? transfers : 0;
+    return level() == EngineLevel::kUringFixed ? transfers : 0;
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(AllLevels, IoEngineTest,
-                         ::testing::Values(EngineLevel::kUringFixed, EngineLevel::kUringPlain,
-                                           EngineLevel::kThreads),
-                         [](const auto& info) { return std::string(EngineLevelName(info.param)); });
+INSTANTIATE_TEST_SUITE_P(AllKinds, IoEngineTest,
+                         ::testing::Values(Kind{"uring_fixed", EngineLevel::kUringFixed},
+                                           Kind{"uring_plain", EngineLevel::kUringPlain},
+                                           Kind{"threads", EngineLevel::kThreads},
+                                           Kind{.name = "sqpoll",
+                                                .level = EngineLevel::kUringFixed,
+                                                .sqpoll = RingExtra::kRequire},
+                                           Kind{.name = "registered_ring",
+                                                .level = EngineLevel::kUringFixed,
+                                                .registered_ring = RingExtra::kRequire}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 std::string BytesAt(const ScratchMemory& memory, size_t offset_bytes, size_t length_bytes) {
   return std::string(memory.chars(offset_bytes), length_bytes);
@@ -99,7 +121,7 @@ TEST_P(IoEngineTest, WritesAndReadsBackDirectAndBuffered) {
   EXPECT_EQ(counters.plain_transfers, 4 - ExpectedFixed(4));
   EXPECT_EQ(counters.syncs, 2u);
   EXPECT_EQ(counters.failed, 0u);
-  EXPECT_GE(counters.kernel_enters, GetParam() == EngineLevel::kThreads ? 6u : 1u);
+  EXPECT_GE(counters.kernel_enters, level() == EngineLevel::kThreads ? 6u : 1u);
   EXPECT_EQ(counters.peak_in_flight, 1u);
 }
 
@@ -529,6 +551,36 @@ TEST_P(IoEngineTest, SignalsDisturbNobody) {
   EXPECT_EQ(BytesAt(memory, 0, bytes.size()), bytes);
 }
 
+// Nothing of ours runs while nothing happens: not the thread that waits, and not, once its idle
+// time is over, the kernel's that looks at the queue.
+TEST_P(IoEngineTest, WaitingForWhatDoesNotComeTakesNoProcessor) {
+  SlowPipe pipe = SlowPipe::ToReadFrom();
+  const FileHandle file = Add(pipe.file());
+  ScratchMemory memory(kPage);
+  Registration registration = Register(memory);
+  SubmitAll({Read(file, registration.id(), memory.base(), 512, 0)});
+  tests::WaitUntilKernelThreadsSleep();
+  const auto switches = [] {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
+  };
+  const int ticks_before = tests::KernelThreadTicks();
+  const uint64_t enters_before = engine_->Report().counters.kernel_enters;
+  const auto switches_before = switches();
+  IoCompletion one[1];
+  const Deadline deadline = environment_.DeadlineAfter(absl::Milliseconds(600));
+  while (!environment_.Expired(deadline)) {
+    EXPECT_EQ(engine_->Reap(absl::MakeSpan(one), deadline), 0u);
+  }
+  // A few of each are what it takes; a loop makes thousands, and some sixty ticks.
+  EXPECT_LE(engine_->Report().counters.kernel_enters - enters_before, 100u);
+  EXPECT_LE(switches() - switches_before, 100);
+  EXPECT_LE(tests::KernelThreadTicks() - ticks_before, 15);
+  pipe.Feed(std::string(512, 'f'));
+  ReapCount(1);
+}
+
 // ---- Short transfers ----
 
 TEST_P(IoEngineTest, ReadThatComesInPortionsIsResumedToTheEnd) {
@@ -667,8 +719,8 @@ TEST_P(IoEngineTest, AddFileRejectsWhatCannotBeRead) {
 
 TEST_P(IoEngineTest, LevelOfAFileIsTheEnginesWhereNothingIsInTheWay) {
   const FileHandle direct = Add(OpenNew("direct", PatternBytes(20, kPage)));
-  EXPECT_EQ(*engine_->LevelOf(direct), GetParam());
-  EXPECT_EQ(engine_->Report().level, GetParam());
+  EXPECT_EQ(*engine_->LevelOf(direct), level());
+  EXPECT_EQ(engine_->Report().level, level());
 }
 
 TEST_P(IoEngineTest, FileTableFillsUp) {
@@ -781,7 +833,7 @@ TEST_P(IoEngineTest, TwoEnginesShareARegistry) {
   std::unique_ptr<IoEngine> first = std::move(engine_);
   ScratchMemory memory(8 * kPage);
   Registration before = Register(memory);  // reaches the first as it comes
-  ASSERT_TRUE(OpenAt(GetParam())) << why_not_;
+  ASSERT_TRUE(OpenKind()) << why_not_;
   ScratchMemory more(8 * kPage);
   Registration after = Register(more);  // reaches both
   const std::string bytes = PatternBytes(23, 8 * kPage);
@@ -1036,6 +1088,18 @@ TEST(EngineReportTest, ToStringSaysLevelDepthAndTheReasonOfADowngrade) {
   report.downgrade_reason = "hidden";
   EXPECT_EQ(report.ToString(),
             "io: pread and pwrite on a pool of threads, depth 128 (no better: hidden)");
+}
+
+TEST(EngineReportTest, ToStringSaysWhichExtrasAreInForceAndWhyOthersAreNot) {
+  EngineReport report;
+  report.level = EngineLevel::kUringFixed;
+  report.depth = 128;
+  report.sqpoll = {.asked = true, .in_force = true};
+  report.iopoll = {.asked = true, .error_number = EOPNOTSUPP, .reason = "no such queues"};
+  report.registered_ring = {.asked = true, .in_force = true};
+  EXPECT_EQ(report.ToString(),
+            "io: io_uring with fixed buffers, depth 128, sqpoll, registered_ring "
+            "(no iopoll: no such queues)");
 }
 
 }  // namespace

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/file.h"
 #include "fixpool/io/fixed_buffer_registry.h"
@@ -68,6 +70,8 @@ TEST_F(OpenEngineTest, RejectsOptionsOutOfRange) {
       {{.max_files = 4097}, "max_files 4097"},
       {{.threads = 0}, "threads 0"},
       {{.threads = 257}, "threads 257 is not in 1..256"},
+      {{.sqpoll_idle = absl::ZeroDuration()}, "sqpoll_idle 0 is not in 1ms..10s"},
+      {{.sqpoll_idle = absl::Seconds(11)}, "sqpoll_idle 11s"},
   };
   for (const Case& c : cases) {
     const auto engine = OpenEngine(registry_.get(), c.options);
@@ -123,6 +127,134 @@ TEST_F(OpenEngineTest, ProbeFileThatCannotBeReadIsAReasonToGoDown) {
 TEST_F(OpenEngineTest, ProbeFileOfTheCallersIsRead) {
   const auto engine = OpenEngine(registry_.get(), {.probe_file = OpenData(PatternBytes(3, kPage))});
   ASSERT_TRUE(engine.ok()) << engine.status();
+}
+
+// ---- Extras of a ring ----
+
+struct ExtraCase {
+  const char* name;
+  RingExtra EngineOptions::*wish;
+  RingExtraReport EngineReport::*report;
+};
+
+class ExtraTest : public OpenEngineTest, public ::testing::WithParamInterface<ExtraCase> {
+ protected:
+  static EngineOptions Wishing(RingExtra wish, EngineOptions options = {}) {
+    options.*GetParam().wish = wish;
+    return options;
+  }
+  RingExtraReport Report() const { return engine_->Report().*GetParam().report; }
+  std::string NoSuchExtra() const { return absl::StrCat("(no ", GetParam().name, ": "); }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ExtraTest,
+    ::testing::Values(ExtraCase{"sqpoll", &EngineOptions::sqpoll, &EngineReport::sqpoll},
+                      ExtraCase{"iopoll", &EngineOptions::iopoll, &EngineReport::iopoll},
+                      ExtraCase{"registered_ring", &EngineOptions::registered_ring,
+                                &EngineReport::registered_ring}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(ExtraTest, IsOffUnlessAskedFor) {
+  engine_ = *OpenEngine(registry_.get());
+  EXPECT_FALSE(Report().asked);
+  EXPECT_FALSE(Report().in_force);
+  EXPECT_EQ(Report().reason, "");
+  EXPECT_THAT(engine_->Report().ToString(), ::testing::Not(HasSubstr(GetParam().name)));
+}
+
+// Whether this machine has it or not, the engine works and tells.
+TEST_P(ExtraTest, IsInForceOrSaysWhyNot) {
+  std::shared_ptr<File> file = OpenData(PatternBytes(8, 2 * kPage));
+  engine_ = *OpenEngine(registry_.get(), Wishing(RingExtra::kPrefer, {.probe_file = file}));
+  EXPECT_TRUE(Report().asked);
+  const std::string text = engine_->Report().ToString();
+  if (Report().in_force) {
+    EXPECT_EQ(Report().error_number, 0);
+    EXPECT_EQ(Report().reason, "");
+    EXPECT_THAT(text, HasSubstr(GetParam().name));
+    EXPECT_EQ(environment_.message_count(), 0u) << environment_.Transcript();
+  } else {
+    EXPECT_NE(Report().error_number, 0);
+    EXPECT_THAT(Report().reason, HasSubstr(ErrnoName(Report().error_number)));
+    EXPECT_THAT(text, HasSubstr(NoSuchExtra() + Report().reason));
+    EXPECT_TRUE(environment_.Heard(Severity::kWarning,
+                                   absl::StrCat("engine option ", GetParam().name, ": ")));
+  }
+  ScratchMemory memory(kPage);
+  Registration registration = Register(memory);
+  ExpectThatPagesMove(file, registration.id(), memory.base());
+}
+
+TEST_P(ExtraTest, RequiredIsInForceOrAnError) {
+  std::shared_ptr<File> file = OpenData(PatternBytes(9, 2 * kPage));
+  const auto preferred =
+      OpenEngine(registry_.get(), Wishing(RingExtra::kPrefer, {.probe_file = file}));
+  const RingExtraReport report = (*preferred)->Report().*GetParam().report;
+  auto required = OpenEngine(registry_.get(), Wishing(RingExtra::kRequire, {.probe_file = file}));
+  ASSERT_EQ(required.ok(), report.in_force) << required.status();
+  if (required.ok()) {
+    engine_ = *std::move(required);
+    EXPECT_TRUE(Report().in_force);
+  } else {
+    EXPECT_EQ(ErrnoOf(required.status()), report.error_number);
+    EXPECT_THAT(required.status().message(),
+                HasSubstr(absl::StrCat("engine option ", GetParam().name,
+                                       " is required and does not work here: ", report.reason)));
+  }
+}
+
+TEST_P(ExtraTest, ThreadsHaveNone) {
+  engine_ =
+      *OpenEngine(registry_.get(), Wishing(RingExtra::kPrefer, {.require = EngineLevel::kThreads}));
+  EXPECT_TRUE(Report().asked);
+  EXPECT_FALSE(Report().in_force);
+  EXPECT_EQ(Report().error_number, EOPNOTSUPP);
+  EXPECT_THAT(engine_->Report().ToString(), HasSubstr(NoSuchExtra()));
+  const auto required =
+      OpenEngine(registry_.get(), Wishing(RingExtra::kRequire, {.require = EngineLevel::kThreads}));
+  EXPECT_TRUE(absl::IsUnimplemented(required.status())) << required.status();
+}
+
+TEST_P(ExtraTest, WhereIoUringIsForbiddenItIsNotInForceForThatReason) {
+  FIXPOOL_IN_CHILD([&]() -> std::string {
+    if (std::string why = ForbidSystemCall(kIoUringSetup, EPERM); !why.empty()) return why;
+    engine_ = *OpenEngine(registry_.get(), Wishing(RingExtra::kPrefer));
+    EXPECT_EQ(engine_->Report().level, EngineLevel::kThreads);
+    EXPECT_FALSE(Report().in_force);
+    EXPECT_EQ(Report().error_number, EPERM);
+    engine_.reset();
+    const auto required = OpenEngine(registry_.get(), Wishing(RingExtra::kRequire));
+    EXPECT_TRUE(absl::IsUnimplemented(required.status())) << required.status();
+    EXPECT_EQ(ErrnoOf(required.status()), EPERM);
+    return "";
+  });
+}
+
+// A ring with IOPOLL can be had nearly everywhere, and reading nothing through it works.
+TEST_F(OpenEngineTest, EmptyFileIsNoProofThatItsDeviceIsPolled) {
+  engine_ =
+      *OpenEngine(registry_.get(), {.probe_file = OpenData(""), .iopoll = RingExtra::kPrefer});
+  if (engine_->Report().level == EngineLevel::kThreads) GTEST_SKIP() << "no io_uring here";
+  EXPECT_FALSE(engine_->Report().iopoll.in_force);
+  EXPECT_EQ(engine_->Report().iopoll.error_number, ENODATA);
+  EXPECT_THAT(engine_->Report().iopoll.reason, HasSubstr("is empty"));
+}
+
+TEST_F(OpenEngineTest, AllExtrasTogetherAreEachInForceOrNot) {
+  std::shared_ptr<File> file = OpenData(PatternBytes(10, 2 * kPage));
+  engine_ = *OpenEngine(registry_.get(), {.probe_file = file,
+                                          .sqpoll = RingExtra::kPrefer,
+                                          .iopoll = RingExtra::kPrefer,
+                                          .registered_ring = RingExtra::kPrefer});
+  const EngineReport report = engine_->Report();
+  for (const RingExtraReport* extra : {&report.sqpoll, &report.iopoll, &report.registered_ring}) {
+    EXPECT_TRUE(extra->asked);
+    EXPECT_EQ(extra->in_force, extra->reason.empty());
+  }
+  ScratchMemory memory(kPage);
+  Registration registration = Register(memory);
+  ExpectThatPagesMove(file, registration.id(), memory.base());
 }
 
 // ---- io_uring forbidden ----

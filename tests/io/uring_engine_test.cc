@@ -1,12 +1,18 @@
+#include "fixpool/io/uring_engine.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,10 +24,12 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/io/engine_fixture.h"
+#include "tests/io/kernel_threads.h"
 #include "tests/support/scratch.h"
 #include "tests/support/slow_pipe.h"
 
-// What is particular to the two levels of io_uring; the rest is in io_engine_test.cc.
+// What is particular to the two levels of io_uring and to the extras of a ring; the rest is in
+// io_engine_test.cc.
 
 namespace fixpool::io {
 namespace {
@@ -327,6 +335,279 @@ TEST_F(UringBuffersTest, SlotIsUsedAgainWithOtherMemory) {
     ASSERT_TRUE(registration.Release(absl::ZeroDuration()).ok());
   }
   EXPECT_EQ(engine_->Report().counters.fixed_transfers, 20u);
+}
+
+// ---- SQPOLL ----
+
+class SqpollTest : public tests::EngineFixture {
+ protected:
+  void SetUp() override {
+    if (!OpenWithIdle(absl::Milliseconds(1))) GTEST_SKIP() << why_not_;
+  }
+  bool OpenWithIdle(absl::Duration idle, EngineOptions options = {}) {
+    engine_.reset();
+    options.sqpoll = RingExtra::kRequire;
+    options.sqpoll_idle = idle;
+    return OpenAt(EngineLevel::kUringFixed, options);
+  }
+};
+
+// The kernel's thread posts the completions of a batch before it says that the batch is off the
+// queue: whoever submits what follows them at once must find room all the same.
+TEST_F(SqpollTest, FullEngineFindsRoomForWhatFollowsEachCompletion) {
+  constexpr size_t kBytes = 16 * kPage;
+  for (const uint32_t depth : {1u, 4u, 64u}) {
+    ASSERT_TRUE(OpenWithIdle(absl::Milliseconds(100), {.depth = depth})) << why_not_;
+    const std::string bytes = PatternBytes(9, depth * kBytes);
+    const FileHandle file = Add(OpenNew("data", bytes));
+    ScratchMemory memory(depth * kBytes);
+    Registration registration = Register(memory);
+    std::vector<IoRequest> idle;
+    for (uint32_t i = 0; i < depth; ++i) {
+      idle.push_back(Read(file, registration.id(), memory.at(i * kBytes), kBytes, i * kBytes, i));
+    }
+    const std::vector<IoRequest> all = idle;
+    for (uint64_t reaped = 0; reaped < 4000;) {
+      const SubmitResult result = engine_->Submit(idle);
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      ASSERT_EQ(result.accepted, idle.size()) << "after " << reaped << " at depth " << depth;
+      idle.clear();
+      IoCompletion done[64];
+      const size_t count = engine_->Reap(absl::MakeSpan(done), Eventually());
+      for (size_t i = 0; i < count; ++i) {
+        ASSERT_TRUE(done[i].status.ok()) << done[i].status;
+        idle.push_back(all[done[i].user_data]);
+      }
+      reaped += count;
+    }
+    ReapCount(depth - idle.size());
+    EXPECT_TRUE(std::string(memory.chars(), memory.size_bytes()) == bytes);
+  }
+}
+
+// Its descriptor is another file now, and its thread, asleep, cannot be woken.
+TEST_F(SqpollTest, DeadRingFailsRequestsInsteadOfHanging) {
+  engine_.reset();
+  const std::set<int> before = RingDescriptors();
+  ASSERT_TRUE(OpenWithIdle(absl::Milliseconds(1), {.drain_timeout = absl::Milliseconds(50)}));
+  std::set<int> rings = RingDescriptors();
+  for (const int descriptor : before) rings.erase(descriptor);
+  ASSERT_EQ(rings.size(), 1u);
+  ScratchMemory memory(kPage);
+  const FileHandle file = Add(OpenNew("data", PatternBytes(4, kPage)));
+  const IoRequest read = Read(file, RegionId::kUnregistered, memory.base(), kPage, 0);
+  EXPECT_TRUE(Do(read).status.ok());
+  const int keep = fcntl(*rings.begin(), F_DUPFD_CLOEXEC, 0);
+  const int null_descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(dup3(null_descriptor, *rings.begin(), O_CLOEXEC), *rings.begin());
+  close(null_descriptor);
+  for (int round = 0; round < 3; ++round) {
+    tests::WaitUntilKernelThreadsSleep();
+    const IoCompletion failed = Do(read);
+    EXPECT_EQ(ErrnoOf(failed.status), EOPNOTSUPP) << failed.status;
+  }
+  EXPECT_EQ(engine_->in_flight(), 0u);
+  // And so does not what it had taken before it was gone, nor what comes after.
+  ASSERT_EQ(dup3(keep, *rings.begin(), O_CLOEXEC), *rings.begin());
+  close(keep);
+  EXPECT_TRUE(Do(read).status.ok());
+}
+
+// ---- A registered descriptor ----
+
+class RegisteredRingTest : public tests::EngineFixture {
+ protected:
+  void SetUp() override {
+    if (!OpenRegistered()) GTEST_SKIP() << why_not_;
+  }
+  bool OpenRegistered() {
+    return OpenAt(EngineLevel::kUringFixed, {.depth = 8, .registered_ring = RingExtra::kRequire});
+  }
+  std::unique_ptr<IoEngine> AnotherEngine() {
+    return *OpenEngine(registry_.get(), {.depth = 8, .registered_ring = RingExtra::kPrefer});
+  }
+  // One page of `file` through `engine`, and through no other.
+  void ReadThrough(IoEngine& engine, FileHandle file, uint64_t user_data) {
+    ScratchMemory memory(kPage);
+    const IoRequest read = Read(file, RegionId::kUnregistered, memory.base(), kPage, 0, user_data);
+    ASSERT_EQ(engine.Submit({&read, 1}).accepted, 1u);
+    IoCompletion done[2];
+    size_t count = 0;
+    while (count == 0) count = engine.Reap(absl::MakeSpan(done), Eventually());
+    ASSERT_EQ(count, 1u);
+    EXPECT_TRUE(done[0].status.ok()) << done[0].status;
+    EXPECT_EQ(done[0].user_data, user_data);
+    EXPECT_EQ(std::string(memory.chars(), kPage), bytes_);
+  }
+
+  const std::string bytes_ = PatternBytes(10, kPage);
+};
+
+TEST_F(RegisteredRingTest, SeventeenthOfAThreadGoesWithoutAndSaysWhy) {
+  std::vector<std::unique_ptr<IoEngine>> engines;
+  while (engines.size() < 15) {
+    engines.push_back(AnotherEngine());
+    ASSERT_TRUE(engines.back()->Report().registered_ring.in_force) << engines.size();
+  }
+  const std::unique_ptr<IoEngine> one_too_many = AnotherEngine();
+  const EngineReport report = one_too_many->Report();
+  EXPECT_TRUE(report.registered_ring.asked);
+  EXPECT_FALSE(report.registered_ring.in_force);
+  EXPECT_EQ(report.registered_ring.error_number, EBUSY);
+  EXPECT_THAT(report.ToString(), HasSubstr("(no registered_ring: "));
+  EXPECT_THAT(report.ToString(), HasSubstr("a thread has 16 such places"));
+  EXPECT_EQ(report.level, EngineLevel::kUringFixed);
+  EXPECT_TRUE(environment_.Heard(Severity::kWarning, "engine option registered_ring"));
+  ReadThrough(*one_too_many, *one_too_many->AddFile(OpenNew("data", bytes_)), 1);
+  const auto required = OpenEngine(registry_.get(), {.registered_ring = RingExtra::kRequire});
+  EXPECT_TRUE(absl::IsUnimplemented(required.status())) << required.status();
+  EXPECT_EQ(ErrnoOf(required.status()), EBUSY);
+  EXPECT_THAT(required.status().message(),
+              HasSubstr("engine option registered_ring is required and does not work here"));
+  // Another thread has places of its own, and a destroyed engine gives its back.
+  std::thread([&] { EXPECT_TRUE(AnotherEngine()->Report().registered_ring.in_force); }).join();
+  engines.pop_back();
+  EXPECT_TRUE(AnotherEngine()->Report().registered_ring.in_force);
+}
+
+// On the foreign thread, which opened engines as well, the indices of the first one's engines name
+// its own.
+TEST_F(RegisteredRingTest, EnginesOfTwoThreadsAreNotMixedUp) {
+  std::shared_ptr<File> file = OpenNew("data", bytes_);
+  std::unique_ptr<IoEngine> engines[] = {std::move(engine_), AnotherEngine(), nullptr, nullptr};
+  FileHandle files[4];
+  for (int i = 0; i < 2; ++i) files[i] = *engines[i]->AddFile(file);
+  const auto work = [&] {
+    for (uint64_t round = 0; round < 50; ++round) {
+      for (uint64_t i = 0; i < 4; ++i) ReadThrough(*engines[i], files[i], round * 4 + i);
+    }
+  };
+  std::atomic<bool> mine{false};
+  std::atomic<bool> done{false};
+  std::thread foreign([&] {
+    for (int i = 2; i < 4; ++i) {
+      engines[i] = AnotherEngine();
+      files[i] = *engines[i]->AddFile(file);
+      EXPECT_TRUE(engines[i]->Report().registered_ring.in_force);
+    }
+    work();
+    mine.store(true);
+    while (!done.load()) std::this_thread::yield();
+    engines[2].reset();
+    engines[3].reset();
+  });
+  while (!mine.load()) std::this_thread::yield();
+  work();
+  done.store(true);
+  foreign.join();
+  for (const auto& engine : engines) {
+    if (engine != nullptr) {
+      EXPECT_EQ(engine->Report().counters.plain_transfers, 100u);
+    }
+  }
+  EXPECT_EQ(environment_.message_count(), 0u) << environment_.Transcript();
+}
+
+TEST_F(RegisteredRingTest, TwoThreadsBothMakeProgressOnOneEngine) {
+  const FileHandle file = Add(OpenNew("data", bytes_));
+  const auto work = [&] {
+    ScratchMemory memory(kPage);
+    for (int i = 0; i < 300; ++i) {
+      const IoRequest read = Read(file, RegionId::kUnregistered, memory.base(), kPage, 0);
+      while (engine_->Submit({&read, 1}).accepted == 0) std::this_thread::yield();
+      IoCompletion done[1];
+      // Either's, whoever comes first; 0 once the other took the last one.
+      while (engine_->in_flight() > 0 && engine_->Reap(absl::MakeSpan(done), Eventually()) == 0) {
+      }
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  EXPECT_EQ(engine_->in_flight(), 0u);
+  EXPECT_EQ(engine_->Report().counters.plain_transfers, 600u);
+  EXPECT_EQ(engine_->Report().counters.failed, 0u);
+}
+
+TEST_F(RegisteredRingTest, DestroyedElsewhereSaysThatTheRingStaysAndLetsItsFilesGo) {
+  const std::string path = scratch_.MakeFile("data", bytes_);
+  ReadThrough(*engine_, Add(*File::Open(path)), 1);
+  std::thread([&] { engine_.reset(); }).join();
+  EXPECT_TRUE(environment_.Heard(Severity::kWarning, "destroyed on another thread"))
+      << environment_.Transcript();
+  // Nobody holds its lock.
+  const auto again = File::Open(path, {.lock_timeout = absl::ZeroDuration()});
+  EXPECT_TRUE(again.ok()) << again.status();
+}
+
+TEST_F(RegisteredRingTest, EndsWithTheThreadThatOpenedIt) {
+  engine_.reset();
+  std::thread([&] { EXPECT_TRUE(OpenRegistered()) << why_not_; }).join();
+  ReadThrough(*engine_, Add(OpenNew("data", bytes_)), 1);
+  engine_.reset();
+  EXPECT_EQ(environment_.message_count(), 0u) << environment_.Transcript();
+}
+
+// ---- IOPOLL on files that cannot be polled ----
+
+// What a user gets who opened an engine on a device with queues for polling, and then adds a file
+// that lies elsewhere.
+class UnpolledFileTest : public tests::EngineFixture {
+ protected:
+  void SetUp() override {
+    EngineReport origin;
+    origin.level = EngineLevel::kUringFixed;
+    origin.iopoll = {.asked = true, .in_force = true};  // as if the probe had said so
+    auto engine = UringEngine::Create(registry_.get(), {.iopoll = RingExtra::kPrefer}, origin);
+    if (!engine.ok()) GTEST_SKIP() << engine.status();
+    engine_ = *std::move(engine);
+    if (engine_->AddFile(OpenNew("probe", PatternBytes(1, kPage))).ok()) {
+      GTEST_SKIP() << "files of " << scratch_.path() << " can be polled";
+    }
+  }
+  void ExpectAdvice(const absl::Status& status, const char* file) {
+    EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
+    EXPECT_EQ(ErrnoOf(status), EOPNOTSUPP);
+    EXPECT_THAT(status.message(), HasSubstr(file));
+    EXPECT_THAT(status.message(), HasSubstr("use an engine without iopoll"));
+  }
+};
+
+TEST_F(UnpolledFileTest, AddFileNamesTheFileAndWhatToDo) {
+  ExpectAdvice(engine_->AddFile(OpenNew("data", PatternBytes(11, kPage))).status(), "data");
+  ExpectAdvice(
+      engine_->AddFile(OpenNew("other", PatternBytes(12, kPage), File::DirectIo::kNever)).status(),
+      "other");
+  SlowPipe pipe = SlowPipe::ToReadFrom();
+  ExpectAdvice(engine_->AddFile(pipe.file()).status(), "slow pipe");
+  EXPECT_EQ(environment_.message_count(), 0u) << environment_.Transcript();
+}
+
+// An empty file says nothing of itself before there is something in it.
+TEST_F(UnpolledFileTest, TransferThatCannotBePolledFailsAndNobodyHangs) {
+  const FileHandle file = Add(OpenNew("empty", ""));
+  ScratchMemory memory(kPage);
+  Registration registration = Register(memory);
+  const IoCompletion nothing = Do(Read(file, registration.id(), memory.base(), kPage, 0));
+  EXPECT_TRUE(nothing.status.ok()) << nothing.status;
+  EXPECT_EQ(nothing.transferred_bytes, 0u);
+  std::ofstream(scratch_.File("empty"), std::ios::app) << PatternBytes(13, kPage);
+  for (int round = 0; round < 3; ++round) {
+    ExpectAdvice(Do(Read(file, registration.id(), memory.base(), kPage, 0)).status, "empty");
+  }
+  EXPECT_EQ(registry_->InfoOf(registration.id())->in_flight, 0u);
+}
+
+TEST_F(UnpolledFileTest, SyncsAreDoneThoughTheRingDoesNotTakeThem) {
+  const FileHandle file = Add(OpenNew("empty", ""));
+  SubmitAll({Sync(file, 1), Sync(file, 2)});
+  for (const auto& [user_data, completion] : ReapCount(2)) {
+    EXPECT_TRUE(completion.status.ok()) << user_data << ": " << completion.status;
+  }
+  std::thread([&] { SubmitAll({Sync(file, 3)}); }).join();
+  EXPECT_EQ(ReapCount(1).count(3), 1u);
+  EXPECT_EQ(engine_->Report().counters.syncs, 3u);
+  EXPECT_TRUE(engine_->RemoveFile(file, Deadline::Infinite()).ok());
 }
 
 }  // namespace
