@@ -84,7 +84,7 @@ struct EngineCounters {
   uint64_t plain_transfers = 0;
   uint64_t syncs = 0;
   uint64_t resumed = 0;        // short transfers that were continued
-  uint64_t retried = 0;        // EINTR and EAGAIN
+  uint64_t retried = 0;        // EINTR, EAGAIN, and what was lost with a thread that exited
   uint64_t failed = 0;         // completions with an error
   uint64_t kernel_enters = 0;  // io_uring_enter calls, or pread/pwrite calls
   uint64_t peak_in_flight = 0;

@@ -27,6 +27,9 @@ constexpr absl::Duration kRetryPause = absl::Milliseconds(1);
 // of memory, or that failed before the kernel took them.
 constexpr absl::Duration kLongestSleep = absl::Milliseconds(100);
 
+// How many threads may submit a request and exit, one after the other, before EFAULT is believed.
+constexpr uint32_t kMaxFaults = 3;
+
 void FillSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
   const IoRequest& request = operation.request;
   const int slot = operation.lease.held() ? operation.lease.slot() : 0;
@@ -297,6 +300,15 @@ void UringCore::SyncHere() {
   }
 }
 
+// What the kernel has still to do in the name of a thread it gives up when that thread exits:
+// with ECANCELED what waits for a pipe or for a worker of the kernel's, and with EFAULT a buffered
+// read whose page came later (io_uring/io_uring.c, io_req_task_submit, Linux 6.18).
+bool UringCore::LostWithItsThread(const Operation& operation, int result) const {
+  if (cancelling_) return false;
+  // Memory that really cannot be accessed says EFAULT each time.
+  return result == -ECANCELED || (result == -EFAULT && operation.retries < kMaxFaults);
+}
+
 void UringCore::BookCompletion(uint64_t user_data, int result) {
   FIXPOOL_CHECK(user_data < operations_.size() && operations_[user_data].in_kernel,
                 "a completion came for an operation that is not in flight");
@@ -305,6 +317,8 @@ void UringCore::BookCompletion(uint64_t user_data, int result) {
   Annotate(operation, result);
   operation.in_kernel = false;
   --in_kernel_;
+  // Nobody asked for that. It goes out again, from a thread that is alive.
+  if (LostWithItsThread(operation, result)) result = -EAGAIN;
   const File& file = *files_.at(operation.request.file.slot()).file;
   if (Advance(operation, file, result, counters_) == Progress::kAgain) {
     resume_.PushBack(operations_, index);
@@ -438,6 +452,10 @@ bool UringCore::Drain(Deadline deadline) {
 
 void UringCore::CancelAll() {
   MutexLock submitting(submit_mutex_);
+  {
+    MutexLock lock(mutex_);
+    cancelling_ = true;
+  }
   io_uring_sqe* sqe = ring_->NextSqe();
   if (sqe == nullptr) return;
   io_uring_prep_cancel(sqe, nullptr, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);

@@ -78,6 +78,9 @@ class UringCore final : public BufferTable {
   // Does the syncs that the ring would not take.
   void SyncHere() ABSL_LOCKS_EXCLUDED(submit_mutex_, mutex_);
   void WakeFollowers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether `result` only says that the thread which submitted the operation has exited.
+  bool LostWithItsThread(const Operation& operation, int result) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Books every completion that is there; true if there was one.
   bool TakeIn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BookCompletion(uint64_t user_data, int result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -113,6 +116,7 @@ class UringCore final : public BufferTable {
   uint32_t in_kernel_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t followers_ ABSL_GUARDED_BY(mutex_) = 0;
   bool waiter_in_kernel_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelling_ ABSL_GUARDED_BY(mutex_) = false;  // we asked for ECANCELED
   EngineCounters counters_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -484,6 +484,40 @@ TEST_P(IoEngineTest, WaiterFinishesThoughTheSubmitterNeverComesBack) {
   close(sleep_pipe[1]);
 }
 
+// What the kernel has still to do in the name of a thread, it gives up when that thread exits: the
+// read of a pipe that has nothing yet (ECANCELED), and a buffered read whose page comes later
+// (EFAULT).
+TEST_P(IoEngineTest, SubmitterThatExitsTakesNoRequestWithIt) {
+  const std::string bytes = PatternBytes(24, 64 * kPage);
+  ScratchMemory memory(33 * kPage);
+  Registration registration = Register(memory);
+  SlowPipe pipe = SlowPipe::ToReadFrom();
+  const FileHandle pipe_file = Add(pipe.file());
+  std::shared_ptr<File> cold = OpenNew("data", bytes, File::DirectIo::kNever);
+  ASSERT_TRUE(cold->Sync().ok());
+  const FileHandle file = Add(cold);
+  std::vector<IoRequest> requests;
+  for (int i = 0; i < 32; ++i) {  // every other page: nothing reads ahead of them
+    requests.push_back(
+        Read(file, registration.id(), memory.at(i * kPage), kPage, 2 * i * kPage, i));
+  }
+  requests.push_back(Read(pipe_file, registration.id(), memory.at(32 * kPage), 512, 0, 32));
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(posix_fadvise(cold->descriptor(), 0, 0, POSIX_FADV_DONTNEED), 0);
+    std::memset(memory.chars(), 0, memory.size_bytes());
+    std::thread([&] { SubmitAll(requests); }).join();
+    pipe.Feed(std::string(512, 'p'));
+    for (const auto& [user_data, completion] : ReapCount(requests.size())) {
+      EXPECT_TRUE(completion.status.ok()) << user_data << ": " << completion.status;
+    }
+    for (int i = 0; i < 32; ++i) {
+      EXPECT_TRUE(BytesAt(memory, i * kPage, kPage) == bytes.substr(2 * i * kPage, kPage)) << i;
+    }
+    EXPECT_EQ(BytesAt(memory, 32 * kPage, 512), std::string(512, 'p'));
+  }
+  EXPECT_EQ(engine_->Report().counters.failed, 0u);
+}
+
 TEST_P(IoEngineTest, WaiterWhoseCompletionAnotherTookReturnsToLook) {
   SlowPipe first = SlowPipe::ToReadFrom();
   SlowPipe second = SlowPipe::ToReadFrom();
