@@ -897,7 +897,7 @@ TEST_P(IoEngineTest, TwoEnginesShareARegistry) {
 // What one engine is done with another may still be using.
 TEST_P(IoEngineTest, ReleaseWaitsForTheOtherEnginesTransfer) {
   std::unique_ptr<IoEngine> first = std::move(engine_);
-  ASSERT_TRUE(OpenAt(GetParam())) << why_not_;
+  ASSERT_TRUE(OpenKind()) << why_not_;
   SlowPipe pipe = SlowPipe::ToReadFrom();
   const FileHandle slow = Add(pipe.file());
   const FileHandle file = *first->AddFile(OpenNew("data", PatternBytes(24, kPage)));

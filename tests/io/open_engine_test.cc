@@ -218,6 +218,7 @@ TEST_P(ExtraTest, ThreadsHaveNone) {
 
 TEST_P(ExtraTest, WhereIoUringIsForbiddenItIsNotInForceForThatReason) {
   FIXPOOL_IN_CHILD([&]() -> std::string {
+    MakeRegistry({});
     if (std::string why = ForbidSystemCall(kIoUringSetup, EPERM); !why.empty()) return why;
     engine_ = *OpenEngine(registry_.get(), Wishing(RingExtra::kPrefer));
     EXPECT_EQ(engine_->Report().level, EngineLevel::kThreads);
