@@ -108,6 +108,8 @@ absl::StatusOr<std::shared_ptr<Mapping>> PageArena::MakeMapping(size_t size_byte
 
 // Gives memory back that no ring knows, and keeps its addresses.
 absl::Status PageArena::Retire(std::shared_ptr<Mapping> mapping) {
+  // A registry that could not take it out of a ring keeps it; then it stays as it is.
+  if (mapping.use_count() > 1) return absl::InternalError("PageArena: the memory is still in use");
   absl::StatusOr<AddressRange> range = Mapping::Retire(mapping);
   io::MutexLock lock(regions_mutex_);
   if (range.ok()) {

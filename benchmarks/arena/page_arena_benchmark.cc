@@ -120,7 +120,7 @@ void BM_PageArena_AllocateFree(benchmark::State& state) {
   if (!shared_pool.ok()) return state.SkipWithError(shared_pool.status().ToString().c_str());
   PageArena& arena = *shared_pool->arena;
   TakeAndGive<PageHandle>(
-      state, [&arena] { return *arena.Allocate(); },
+      state, [&arena] { return *arena.TryAllocate(); },
       [&arena](PageHandle page) { benchmark::DoNotOptimize(arena.Free(page).ok()); });
 }
 BENCHMARK(BM_PageArena_AllocateFree)
@@ -168,6 +168,47 @@ void BM_Malloc_AllocateFree(benchmark::State& state) {
   TakeAndGive<void*>(state, take, [](void* page) { std::free(page); });
 }
 BENCHMARK(BM_Malloc_AllocateFree)->ThreadRange(1, 2)->UseRealTime();
+
+// A long random load of all sizes from 4 KiB to 1 MiB, with `fill` percent of the memory in use:
+// each step frees random pages until one of a random size should fit, and allocates it. What
+// could not be had, though as much was free, was in pieces. Sizes come in equal numbers.
+void BM_PageArena_MixedSizes(benchmark::State& state) {
+  const size_t page_count = size_t{1} << 16;  // 256 MiB
+  const absl::StatusOr<Pool> pool = MakePool(page_count, 1);
+  if (!pool.ok()) return state.SkipWithError(pool.status().ToString().c_str());
+  PageArena& arena = *pool->arena;
+  const size_t most_bytes = arena.page_count() * kPageBytes / 100 * state.range(0);
+  std::mt19937_64 random(1);
+  std::vector<PageHandle> held;
+  size_t held_bytes = 0;
+  size_t in_pieces = 0;
+  for (auto _ : state) {
+    const size_t size_bytes = kPageBytes << random() % 9;
+    while (held_bytes + size_bytes > most_bytes) {
+      std::swap(held[random() % held.size()], held.back());
+      held_bytes -= arena.SizeOf(held.back());
+      benchmark::DoNotOptimize(arena.Free(held.back()).ok());
+      held.pop_back();
+    }
+    if (const std::optional<PageHandle> page = arena.TryAllocate(size_bytes)) {
+      held.push_back(*page);
+      held_bytes += size_bytes;
+    } else {
+      ++in_pieces;
+    }
+  }
+  for (const PageHandle page : held) benchmark::DoNotOptimize(arena.Free(page).ok());
+  // Everything heals: all of the memory in the largest pages again.
+  size_t largest = 0;
+  while (arena.TryAllocate(PageArena::kMaxPageBytes).has_value()) ++largest;
+  state.counters["refused_percent"] =
+      100.0 * static_cast<double>(in_pieces) / static_cast<double>(state.iterations());
+  state.counters["whole_afterwards_percent"] = 100.0 * static_cast<double>(largest) *
+                                               PageArena::kMaxPageBytes /
+                                               static_cast<double>(arena.page_count() * kPageBytes);
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_PageArena_MixedSizes)->ArgName("fill")->Arg(50)->Arg(80)->Arg(90)->Arg(95);
 
 // What a cache meets all day long: there is no free page, evict one.
 void BM_PageArena_TryAllocateWhenNoneIsFree(benchmark::State& state) {
