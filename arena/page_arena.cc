@@ -33,6 +33,12 @@ absl::Status CheckOptions(const io::FixedBufferRegistry* registry,
   return absl::OkStatus();
 }
 
+// Stands where there is no region, so that a handle's check need not ask whether anything does.
+RegionPages& NoPages() {
+  static RegionPages* const none = new RegionPages(PageArena::kMinPageBytes, 1);
+  return *none;
+}
+
 }  // namespace
 
 PageArena::PageArena(io::FixedBufferRegistry* registry, const Options& options)
@@ -43,7 +49,11 @@ PageArena::PageArena(io::FixedBufferRegistry* registry, const Options& options)
       by_slot_(std::make_unique<std::atomic<RegionPages*>[]>(slot_count_)),
       store_(slot_count_, OrderOf(kMaxPageBytes)),
       tables_(slot_count_),
-      magazines_(options.thread_magazines, [this](Magazine& magazine) { Empty(magazine); }) {}
+      magazines_(options.thread_magazines, [this](Magazine& magazine) { Empty(magazine); }) {
+  for (uint32_t slot = 0; slot < slot_count_; ++slot) {
+    by_slot_[slot].store(&NoPages(), std::memory_order_relaxed);
+  }
+}
 
 PageArena::~PageArena() = default;
 

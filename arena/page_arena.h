@@ -157,7 +157,8 @@ class PageArena {
   // Gives memory back to the system: whole regions of together at most `bytes`, those first that
   // have the fewest pages allocated, and never the last. What was given back, in bytes.
   //
-  // From the start of the call no page of these regions is handed out. The owners (AddOwner) are
+  // From the start of the call no page of these regions is handed out, but for those that are on
+  // their way at that moment. The owners (AddOwner) are
   // asked to give up theirs, and pages that are freed by anybody are waited for. When a region
   // is empty it is unregistered, in every ring, and its memory is the system's at once. Handles
   // of its pages are stale for ever, also when memory is mapped at its addresses again. Whoever
@@ -234,11 +235,12 @@ class PageArena {
   const Options options_;
   const MagazineShape shape_;
   const io::ForkGuard fork_guard_;
-  // By the slot of a region's id; null until the arena first has a region there, then the same
-  // until the arena goes. A region is in service while its slot's RegionPages has its id: from
-  // after it was registered until before it is released. So a handle whose region id (which is
-  // never issued twice) is found here needs no second look into the registry, which would cost
-  // as much again (BM_PageArena_Check), and whoever found a RegionPages may go on looking at it.
+  // By the slot of a region's id; a table that is nobody's until the arena first has a region
+  // there, then the same until the arena goes. A region is in service while its slot's table has
+  // its id: from after it was registered until before it is released. So a handle whose region id
+  // (which is never issued twice) is found here needs no second look into the registry, which
+  // would cost as much again (BM_PageArena_Check), and whoever found a table may go on looking
+  // at it.
   const uint32_t slot_count_;
   const std::unique_ptr<std::atomic<RegionPages*>[]> by_slot_;
   std::atomic<size_t> page_count_{0};
@@ -271,7 +273,7 @@ class PageArena {
 inline RegionPages* PageArena::Find(io::RegionId id) const {
   if (ABSL_PREDICT_FALSE(id.slot() >= slot_count_)) return nullptr;
   RegionPages* const pages = PagesIn(id.slot());
-  if (ABSL_PREDICT_FALSE(pages == nullptr || pages->id() != id)) return nullptr;
+  if (ABSL_PREDICT_FALSE(pages->id() != id)) return nullptr;
   return pages;
 }
 
@@ -294,7 +296,11 @@ inline size_t PageArena::SizeOf(PageHandle handle) const {
 }
 
 inline std::optional<io::ValidationError> PageArena::Check(PageHandle handle) const {
-  if (ABSL_PREDICT_TRUE(AddressOf(handle) != nullptr)) return std::nullopt;
+  const RegionPages* const pages = Find(handle.region);
+  if (ABSL_PREDICT_TRUE(pages != nullptr &&
+                        pages->IsLive(handle.page_index, handle.generation))) {
+    return std::nullopt;
+  }
   return WhyNot(handle);
 }
 

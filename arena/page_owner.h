@@ -25,7 +25,7 @@ class PageOwner {
 
   // Frees those pages of `region` that can be done without, now or within a short wait that ends
   // before `deadline`. Pages in use are left alone; the next call asks again. May call anything
-  // of the arena's but AddOwner, RemoveOwner, Grow and Shrink. A page that is allocated meanwhile
+  // of the arena's but AddOwner, RemoveOwner, Grow and Shrink. A page that is allocated in here
   // is never one of this region's.
   virtual void GiveUpPages(io::RegionId region, io::Deadline deadline) = 0;
 };

@@ -39,6 +39,8 @@ void RegionPages::Open(const io::MemoryRegion& region, io::RegionId id) {
   id_.store(id.bits(), std::memory_order_release);
 }
 
-void RegionPages::Close() { id_.store(0, std::memory_order_release); }
+void RegionPages::Close() {
+  id_.store(io::RegionId::kUnregistered.bits(), std::memory_order_release);
+}
 
 }  // namespace fixpool::arena

@@ -61,7 +61,7 @@ class RegionPages {
   // Takes a Close back: the same region under the same id.
   void Reopen(io::RegionId id) { id_.store(id.bits(), std::memory_order_release); }
 
-  // Of the region that is open, else none and 0.
+  // Of the region that is open, else kUnregistered, which no handle finds a table by.
   io::RegionId id() const { return io::RegionId::FromBits(id_.load(std::memory_order_acquire)); }
   uint32_t page_count() const { return page_count_.load(std::memory_order_relaxed); }
 
@@ -110,7 +110,7 @@ class RegionPages {
   // Written by Open and Close alone.
   const int page_shift_;
   const uint32_t most_pages_;
-  std::atomic<uint64_t> id_{0};
+  std::atomic<uint64_t> id_{io::RegionId::kUnregistered.bits()};
   std::atomic<uintptr_t> base_{0};
   std::atomic<uint32_t> page_count_{0};
   std::atomic<bool> draining_{false};

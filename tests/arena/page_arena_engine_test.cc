@@ -1,14 +1,19 @@
 // A PageArena and the kernel: transfers in and out of its pages, and what becomes of it where
 // the kernel refuses to pin its memory.
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "fixpool/arena/page_arena.h"
 #include "fixpool/io/error.h"
@@ -82,6 +87,76 @@ TEST(PageArenaEngineTest, TransfersPagesAsFixedBuffers) {
     ASSERT_TRUE(read.ok()) << read;
     EXPECT_EQ(std::memcmp((*arena)->AddressOf(to), text.data(), text.size()), 0);
     EXPECT_EQ(stack.engine->Report().counters.fixed_transfers, fixed_before + 2);
+  }
+}
+
+// Writes pages to a file of its own and reads them back into other pages, until told to stop.
+// Each thread has a ring of its own, and all share what is registered.
+void MovePages(FixedBufferRegistry& registry, PageArena& arena, io::EngineLevel level,
+               const std::string& path, const std::atomic<bool>& stop, uint64_t& moved) {
+  auto engine = io::OpenEngine(&registry, {.depth = 8, .require = level});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const auto file = io::File::Open(path, {.create = true});
+  ASSERT_TRUE(file.ok()) << file.status();
+  const io::FileHandle handle = (*engine)->AddFile(*file).value();
+  while (!stop.load()) {
+    const PageHandle from = *arena.Allocate();
+    const PageHandle to = *arena.Allocate();
+    const std::string text = tests::PatternBytes(++moved, 4096);
+    std::memcpy(arena.AddressOf(from), text.data(), text.size());
+    io::IoRequest request = {.operation = io::IoOperation::kWrite,
+                             .file = handle,
+                             .region = from.region,
+                             .data = arena.AddressOf(from),
+                             .length_bytes = 4096,
+                             .offset_bytes = moved % 16 * 4096};
+    const absl::Status written = Transfer(**engine, request);
+    ASSERT_TRUE(written.ok()) << written;
+    request.operation = io::IoOperation::kRead;
+    request.region = to.region;
+    request.data = arena.AddressOf(to);
+    const absl::Status read = Transfer(**engine, request);
+    ASSERT_TRUE(read.ok()) << read;
+    ASSERT_EQ(std::memcmp(arena.AddressOf(to), text.data(), text.size()), 0) << moved;
+    ASSERT_TRUE(arena.Free(from).ok());
+    ASSERT_TRUE(arena.Free(to).ok());
+  }
+}
+
+TEST(PageArenaEngineTest, GrowsAndShrinksUnderTransfers) {
+  for (const io::EngineLevel level :
+       {io::EngineLevel::kUringFixed, io::EngineLevel::kUringPlain, io::EngineLevel::kThreads}) {
+    SCOPED_TRACE(io::EngineLevelName(level));
+    const auto registry = FixedBufferRegistry::Create({}).value();
+    if (const auto engine = io::OpenEngine(registry.get(), {.require = level}); !engine.ok()) {
+      GTEST_SKIP() << engine.status().message();
+    }
+    const auto arena = PageArena::Create(registry.get(), {.size_bytes = size_t{4} << 20,
+                                                          .region_bytes = size_t{2} << 20})
+                           .value();
+    const tests::ScratchDirectory scratch;
+    std::atomic<bool> stop{false};
+    uint64_t moved[2] = {};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 2; ++t) {
+      threads.emplace_back([&, t] {
+        MovePages(*registry, *arena, level, scratch.File(std::to_string(t)), stop, moved[t]);
+      });
+    }
+    size_t given_bytes = 0;
+    for (int round = 0; round < 30; ++round) {
+      EXPECT_TRUE(arena->Grow(size_t{2} << 20).ok());
+      const auto given = arena->Shrink(
+          size_t{2} << 20, registry->environment()->DeadlineAfter(absl::Seconds(30)));
+      EXPECT_TRUE(given.ok()) << given.status();
+      given_bytes += given.value_or(0);
+    }
+    stop.store(true);
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(given_bytes, size_t{60} << 20);
+    EXPECT_GT(moved[0] + moved[1], 0u);
+    EXPECT_EQ(arena->free_count(), arena->page_count());
+    EXPECT_EQ(registry->region_count(), 2u);
   }
 }
 

@@ -36,7 +36,7 @@ class RegionPagesTest : public ::testing::Test {
 TEST_F(RegionPagesTest, KnowsAPageFromItsClaimToItsRelease) {
   const io::MemoryRegion region = Region();
   RegionPages pages(kPageBytes, kPages);
-  EXPECT_EQ(pages.id(), io::RegionId());
+  EXPECT_TRUE(pages.id().is_unregistered());
   pages.Open(region, id_);
   EXPECT_EQ(pages.id(), id_);
   EXPECT_EQ(pages.page_count(), kPages);
@@ -110,7 +110,7 @@ TEST_F(RegionPagesTest, TheNextRegionGoesOnInTheGenerationsOfTheLast) {
   const uint32_t first = pages.Claim(0, 0);
   ASSERT_EQ(Release(pages, 0, first), Released::kFreed);
   pages.Close();
-  EXPECT_EQ(pages.id(), io::RegionId());
+  EXPECT_TRUE(pages.id().is_unregistered());
   pages.Reopen(id_);
   EXPECT_EQ(pages.id(), id_);
   pages.Close();
