@@ -21,7 +21,7 @@
 #include "tests/support/scratch.h"
 #include "tests/support/slow_pipe.h"
 
-// What is particular to EngineLevel::kThreads; the rest is in io_engine_test.cc.
+// What is particular to EngineLevel::kThreads; the rest is in io_engine*_test.cc.
 
 namespace fixpool::io {
 namespace {
