@@ -27,6 +27,11 @@ namespace {
   _exit(127);
 }
 
+// What was written to a file, which a program that was ended early may not have opened.
+std::string WrittenTo(const std::string& path) {
+  return access(path.c_str(), R_OK) == 0 ? ReadWholeFile(path) : "";
+}
+
 }  // namespace
 
 RunningProgram::RunningProgram(const std::vector<std::string>& arguments,
@@ -65,9 +70,7 @@ void RunningProgram::Release() {
   release_pipe_ = -1;
 }
 
-std::string RunningProgram::OutSoFar() const {
-  return access(out_path_.c_str(), R_OK) == 0 ? ReadWholeFile(out_path_) : "";
-}
+std::string RunningProgram::OutSoFar() const { return WrittenTo(out_path_); }
 
 ProgramResult RunningProgram::Wait() {
   Release();
@@ -76,8 +79,8 @@ ProgramResult RunningProgram::Wait() {
   }
   pid_ = -1;
   return {.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-          .out = ReadWholeFile(out_path_),
-          .err = ReadWholeFile(err_path_)};
+          .out = WrittenTo(out_path_),
+          .err = WrittenTo(err_path_)};
 }
 
 std::string PageIo() {
