@@ -12,7 +12,7 @@
 
 namespace fixpool::arena {
 
-// What became of one region of an arena.
+// What became of one region of an arena. A value; thread-compatible.
 struct RegionReport {
   io::RegionId id = {};
   size_t size_bytes = 0;
@@ -25,7 +25,7 @@ struct RegionReport {
   int fixed_errno = 0;
 };
 
-// What an arena is, for statistics and for people. A value.
+// What an arena is, for statistics and for people. A value; thread-compatible.
 struct ArenaReport {
   uint32_t page_bytes = 0;
   size_t page_count = 0;

@@ -8,7 +8,7 @@
 namespace fixpool::arena {
 
 // Where a free run of pages begins: the slot of its region and the first page in it. How long
-// it is, its keeper knows. A value.
+// it is, its keeper knows. A value; thread-compatible.
 struct FreePage {
   uint16_t slot = 0;
   uint32_t page_index = 0;

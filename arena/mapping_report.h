@@ -20,7 +20,8 @@ struct RungRefusal {
   std::string reason = {};
 };
 
-// What was asked of the kernel for a mapping, what it gave, and why. A value.
+// What was asked of the kernel for a mapping, what it gave, and why.
+// A value; thread-compatible.
 struct MappingReport {
   size_t size_bytes = 0;
   Ladder asked = {};

@@ -10,6 +10,8 @@
 
 namespace fixpool::arena {
 
+// How sizes become whole pages and regions. Pure functions, so thread-safe.
+
 inline constexpr size_t kHugeBytes = size_t{2} << 20;
 
 inline constexpr size_t RoundDown(size_t bytes, size_t unit) { return bytes / unit * unit; }

@@ -14,6 +14,7 @@ namespace fixpool::io {
 // The kernel's side of a FixedBufferRegistry: one ring's table of registered buffers.
 // An engine implements it and attaches it; the registry alone calls it, one call at a
 // time, and keeps the same slot numbers in every attached table.
+// Threads: called by any thread, under the registry's lock.
 class BufferTable {
  public:
   virtual ~BufferTable() = default;
