@@ -19,10 +19,12 @@
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/frame_addresses.h"
 #include "fixpool/storage/frame_table.h"
+#include "fixpool/storage/hit_counters.h"
 #include "fixpool/storage/page_file_table.h"
+#include "fixpool/storage/page_words.h"
 #include "fixpool/storage/replacement_policy.h"
-#include "fixpool/storage/translation.h"
 
 namespace fixpool::storage {
 
@@ -30,12 +32,14 @@ namespace fixpool::storage {
 // below. The parts are functions and short-lived objects that take a CacheState (see
 // page_access.h, frame_supply.h, page_transfers.h, flusher.h, page_files.h).
 //
-// Locking: `mutex` guards all that can change, is held for short stretches of memory work,
-// and never across IoEngine::Submit or Reap, a file's system calls, or a wait.
+// Locking: `mutex` guards all that can change but the words of pages (see FrameTable), is held
+// for short stretches of memory work, and never across IoEngine::Submit or Reap, a file's
+// system calls, or a wait.
 struct CacheState {
+  // The pages of the arena that are its frames.
   struct Frames {
-    std::vector<arena::PageHandle> handles;
-    std::vector<std::byte*> data;  // their memory, in the same order
+    FrameAddresses addresses;
+    std::vector<FrameTable::Place> places;
   };
   struct Timeouts {
     absl::Duration access;
@@ -51,7 +55,20 @@ struct CacheState {
   io::Deadline DeadlineAfter(std::optional<absl::Duration> timeout, absl::Duration otherwise) {
     return environment->DeadlineAfter(timeout.value_or(otherwise));
   }
-  std::byte* DataOf(FrameIndex frame) const { return page_data[ToInt(frame)]; }
+  std::byte* DataOf(FrameIndex frame) const { return addresses[frame]; }
+
+  // Where the page is; kNoFrame: not in memory. Its file is open.
+  FrameIndex Find(const PageId& page) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // The page named by the frame is found there from now on, through `word`, which is that of
+  // FileWords::FindOrMake.
+  void Insert(FrameIndex frame, AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // It is not any more. Nobody holds it.
+  void Erase(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+
+  // For who holds the page exclusively, without the lock: see FrameTable.
+  bool IsDirtyUnderMyLatch(FrameIndex frame) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return frames.IsDirtyUnderMyLatch(frame);
+  }
   // "page 42 of data.db", or as the id says it if the file has been closed.
   std::string NameOf(const PageId& page) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
@@ -61,14 +78,16 @@ struct CacheState {
   io::Environment* const environment;
   const uint32_t page_bytes;
   const Timeouts timeouts;
-  const std::vector<std::byte*> page_data;  // by frame
+  const FrameAddresses addresses;
 
   CompletionReaper reaper;
 
   mutable io::Mutex mutex;
+  PageWords words;   // guarded by the lock where its header says so
+  HitCounters hits;  // of HitPath
   FrameTable frames ABSL_GUARDED_BY(mutex);
-  Translation translation ABSL_GUARDED_BY(mutex);
-  const std::unique_ptr<ReplacementPolicy> policy ABSL_PT_GUARDED_BY(mutex);
+  // But for ReplacementPolicy::Hit, guarded by the lock.
+  const std::unique_ptr<ReplacementPolicy> policy;
   PageFileTable files ABSL_GUARDED_BY(mutex);
   // The counters; its counts of frames are unused.
   CacheStats counters ABSL_GUARDED_BY(mutex);

@@ -36,7 +36,7 @@ struct CacheStats {
   uint64_t clean_frames = 0;
   uint64_t dirty_frames = 0;      // changed since last written, or the write failed
   uint64_t in_flight_frames = 0;  // being read or written
-  // Of all of these: held by guards, or waited for.
+  // Of all of these: held by guards, or waited for. Counted one after the other.
   uint64_t pinned_frames = 0;
   // Of the dirty ones: the last attempt to write them failed.
   uint64_t failing_frames = 0;

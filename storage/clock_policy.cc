@@ -4,7 +4,8 @@
 
 namespace fixpool::storage {
 
-ClockPolicy::ClockPolicy(uint32_t frame_count) : entries_(frame_count) {}
+ClockPolicy::ClockPolicy(uint32_t frame_count)
+    : ReplacementPolicy(frame_count), entries_(frame_count) {}
 
 uint8_t ClockPolicy::ChancesOf(Hint hint) {
   switch (hint) {
@@ -72,9 +73,11 @@ FrameIndex ClockPolicy::PickVictim(Judge judge) {
   const uint64_t steps = uint64_t{entries_.size()} * (kMaxChances + 1);
   for (uint64_t step = 0; step < steps; ++step) {
     const FrameIndex frame{hand_};
+    const uint32_t hand_old = hand_;
     hand_ = hand_ + 1 == entries_.size() ? 0 : hand_ + 1;
     Entry& entry = entries_[ToInt(frame)];
     if (!entry.present) continue;
+    if (heat_[hand_old].exchange(0) > 0) entry.chances = std::max<uint8_t>(entry.chances, 1);
     if (entry.chances > 0) {
       --entry.chances;
       continue;

@@ -49,11 +49,10 @@ absl::Status Flusher::Begin(bool closing) {
   if (!file_->poison.ok()) return file_->poison;
   const FrameTable::Counts& counts = state_.frames.counts();
   items_.reserve(counts.dirty + counts.in_flight);
-  const uint64_t self = ThreadHolds::Token();
   for (uint32_t i = 0; i < state_.frames.size(); ++i) {
     const Frame& frame = state_.frames[FrameIndex{i}];
     if (frame.state != FrameState::kResident || frame.page.file != file_id_) continue;
-    if (frame.latch.held_exclusively_by(self)) {
+    if (Load(*frame.word).closed() && ThreadHolds::CountOf(frame.word) > 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("Flush of ", file_->path(), ": this thread holds a WriteGuard of page ",
                        frame.page.page_number, " and would wait for itself; drop it first"));
@@ -135,6 +134,7 @@ void Flusher::Advance(IoBatch& batch) {
 }
 
 Flusher::Look Flusher::LookAt(Item& item, IoBatch& batch) {
+  const FrameTable::Capture capture(state_.frames, item.frame);
   const Frame& frame = state_.frames[item.frame];
   if (frame.state != FrameState::kResident || frame.page != PageId{file_id_, item.page_number}) {
     return Look::kDone;  // it left, which only pages do that were written

@@ -29,11 +29,18 @@ class VictimSearch {
 
  private:
   Verdict Judge(CacheState& state, FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+    const FrameTable::Capture capture(state.frames, index);
     const Frame& frame = state.frames[index];
-    if (frame.state != FrameState::kResident || frame.pinned() || frame.latch.write_back()) {
+    if (frame.state != FrameState::kResident || frame.latch.write_back()) return Verdict::kSkip;
+    if (frame.pinned()) {
+      // Should the search come back with nothing, its caller waits for this one as well.
+      state.frames.SetWanted(index);
       return Verdict::kSkip;
     }
-    if (!frame.dirty) return Verdict::kTake;
+    if (!frame.dirty) {
+      state.Erase(index);
+      return Verdict::kTake;
+    }
     const bool clean_ones_exist = state.frames.counts().evictable > 0;
     if (writes_started_ == kWritesPerSearch || !RoomForWrite(state, clean_ones_exist)) {
       return clean_ones_exist ? Verdict::kSkip : Verdict::kStop;
@@ -81,7 +88,6 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
   }
   if (victim == kNoFrame) return kNoFrame;
   ++state.counters.evictions;
-  state.translation.Erase(state.frames[victim].page);
   state.policy->OnEvicted(victim);
   FrameTable::Edit frame(state.frames, victim);
   frame->state = FrameState::kFree;
@@ -97,7 +103,7 @@ io::Deadline NextFrameRetry(const CacheState& state) {
 absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {
   const FrameTable::Counts& counts = state.frames.counts();
   std::string message =
-      absl::StrCat("no frame for ", state.NameOf(page), ": of ", state.frames.size(), " frames, ",
+      absl::StrCat("no frame for ", state.NameOf(page), ": of ", state.frames.frame_count(), " frames, ",
                    counts.pinned, " are pinned by guards or waited for, ", counts.dirty,
                    " are dirty and ", counts.in_flight, " in flight");
   if (counts.failing > 0) {

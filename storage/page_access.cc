@@ -33,32 +33,9 @@ PageAccess::PageAccess(CacheState& state, const PageId& page, Intent intent,
       page_(page),
       intent_(intent),
       options_(options),
-      mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive),
-      caller_{.token = ThreadHolds::Token(), .holds_guards = ThreadHolds::Any()} {}
+      mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive) {}
 
 absl::StatusOr<PageHold> PageAccess::Run() {
-  if (std::optional<absl::StatusOr<PageHold>> hit = TryHit()) return *std::move(hit);
-  return RunSlowly();
-}
-
-// The common case, without a batch on the stack: the page is here and the latch is free.
-std::optional<absl::StatusOr<PageHold>> PageAccess::TryHit() {
-  {
-    io::MutexLock lock(state_.mutex);
-    if (CheckFile() == nullptr) return absl::StatusOr<PageHold>(error_);
-    frame_ = state_.translation.Find(page_);
-    if (frame_ == kNoFrame || state_.frames[frame_].state != FrameState::kResident) {
-      return std::nullopt;
-    }
-    if (LatchFrame() != Next::kGranted) {
-      Detach();
-      return std::nullopt;
-    }
-  }
-  return absl::StatusOr<PageHold>(Grant());
-}
-
-absl::StatusOr<PageHold> PageAccess::RunSlowly() {
   IoBatch batch;
   std::optional<io::Deadline> deadline;
   while (true) {
@@ -99,7 +76,7 @@ absl::StatusOr<PageHold> PageAccess::RunSlowly() {
 PageAccess::Next PageAccess::Step(IoBatch& batch) {
   PageFile* const file = CheckFile();
   if (file == nullptr) return Next::kFailed;
-  if (!attached_) frame_ = state_.translation.Find(page_);
+  if (!attached_) frame_ = state_.Find(page_);
   if (frame_ == kNoFrame) return BringIn(*file, batch);
   switch (state_.frames[frame_].state) {
     case FrameState::kLoading:
@@ -175,12 +152,14 @@ PageAccess::Next PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
     if (!file.poison.ok()) return Fail(file.poison);
     if (!CanStart(state_, batch)) return Wait(Reason::kTransfers);
   }
+  const absl::StatusOr<AtomicPageWord*> word = file.words->FindOrMake(page_.page_number);
+  if (!word.ok()) return Fail(word.status());
   frame_ = TakeFrame(state_, make ? 0 : 1, batch);
   if (frame_ == kNoFrame) return Wait(Reason::kFrames);
-  return make ? InstallMadePage() : BeginRead(batch);
+  return make ? InstallMadePage(*word) : BeginRead(*word, batch);
 }
 
-PageAccess::Next PageAccess::BeginRead(IoBatch& batch) {
+PageAccess::Next PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) {
   {
     FrameTable::Edit frame(state_.frames, frame_);
     frame->page = page_;
@@ -190,25 +169,26 @@ PageAccess::Next PageAccess::BeginRead(IoBatch& batch) {
     state_.frames.PutFree(frame_);
     return Fail(std::move(status));
   }
-  state_.translation.Insert(page_, frame_);
+  state_.Insert(frame_, word);
   state_.policy->OnLoaded(frame_, page_, options_.hint);
   Attach();
   return Next::kAgain;
 }
 
-PageAccess::Next PageAccess::InstallMadePage() {
+PageAccess::Next PageAccess::InstallMadePage(AtomicPageWord* word) {
   {
     FrameTable::Edit frame(state_.frames, frame_);
     frame->page = page_;
     frame->state = FrameState::kResident;
     frame->dirty = true;
-    const PageLatch::Answer answer = frame->latch.TryExclusive(caller_);
+    const PageLatch::Answer answer = frame->latch.TryExclusive(Caller());
     FIXPOOL_CHECK(answer == PageLatch::Answer::kGranted, "a free frame was latched");
   }
-  state_.translation.Insert(page_, frame_);
+  state_.Insert(frame_, word);
   state_.policy->OnLoaded(frame_, page_, options_.hint);
   PageFile& file = state_.files.at(page_.file);
   file.page_count = std::max(file.page_count, page_.page_number + 1);
+  word_ = word;
   // The latch is held exclusively until the zeros are there, so that they can wait for the
   // lock to be free.
   needs_zeros_ = true;
@@ -219,7 +199,7 @@ PageAccess::Next PageAccess::LatchFrame() {
   PageLatch::Answer answer;
   {
     FrameTable::Edit frame(state_.frames, frame_);
-    answer = frame->latch.Try(mode_, caller_);
+    answer = frame->latch.Try(mode_, Caller());
     if (answer == PageLatch::Answer::kGranted && intent_ == Intent::kMake) {
       frame->dirty = true;
       needs_zeros_ = true;
@@ -228,8 +208,9 @@ PageAccess::Next PageAccess::LatchFrame() {
   switch (answer) {
     case PageLatch::Answer::kGranted:
       // One who brought the page in has told the policy of it.
-      if (!counted_) state_.policy->OnHit(frame_, options_.hint);
+      if (!counted_ && options_.hint != Hint::kScan) state_.policy->Hit(frame_);
       Count(&CacheStats::hits);
+      word_ = state_.frames[frame_].word;
       return Next::kGranted;
     case PageLatch::Answer::kWouldDeadlock:
       return Fail(absl::FailedPreconditionError(
@@ -314,10 +295,21 @@ absl::Status PageAccess::DeadlineStatus() const {
   return absl::InternalError(what);
 }
 
+PageLatch::Caller PageAccess::Caller() const {
+  const AtomicPageWord* const word = state_.frames[frame_].word;
+  return {.guards_of_this_page = word == nullptr ? 0 : ThreadHolds::CountOf(word),
+          .holds_guards = ThreadHolds::Any()};
+}
+
 // Without the lock: the latch is ours.
 PageHold PageAccess::Grant() {
-  ThreadHolds::Took();
-  PageHold hold(&state_, frame_, page_, mode_, caller_.token);
+  PageHold hold({.state = &state_,
+                 .word = word_,
+                 .data = state_.DataOf(frame_),
+                 .id = page_,
+                 .size_bytes = state_.page_bytes,
+                 .frame = frame_},
+                mode_);
   if (needs_zeros_) std::memset(hold.data(), 0, hold.size_bytes());
   return hold;
 }

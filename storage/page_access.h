@@ -23,8 +23,8 @@ enum class Intent : uint8_t {
   kMake,   // a page of zeros in its place, exclusively
 };
 
-// One call of PageCache::Read, Write or Make: finds the page, brings it into memory if it is
-// not there, and latches it, waiting for whatever that takes.
+// One call of PageCache::Read, Write or Make that HitPath could do nothing for: finds the page,
+// brings it into memory if it is not there, and latches it, waiting for whatever that takes.
 //
 //   absl::StatusOr<PageHold> hold = PageAccess(state, page, Intent::kRead, options).Run();
 //
@@ -50,13 +50,10 @@ class PageAccess {
   };
   enum class Reason : uint8_t { kRead, kLatch, kWriteBack, kFrames, kTransfers };
 
-  std::optional<absl::StatusOr<PageHold>> TryHit();
-  absl::StatusOr<PageHold> RunSlowly();
-
   Next Step(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Next BringIn(const PageFile& file, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next BeginRead(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next InstallMadePage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Next BeginRead(AtomicPageWord* word, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Next InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Next LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   // The file, if this access is allowed on it; else error_ says why not.
@@ -72,6 +69,8 @@ class PageAccess {
   // Lets go of all that it attached to or waits for.
   void Detach() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status DeadlineStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  // This thread, to the latch of frame_.
+  PageLatch::Caller Caller() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   PageHold Grant();
 
   CacheState& state_;
@@ -79,9 +78,9 @@ class PageAccess {
   const Intent intent_;
   const AccessOptions& options_;
   const PageLatch::Mode mode_;
-  const PageLatch::Caller caller_;
 
   FrameIndex frame_ = kNoFrame;  // where the page is, if it is
+  AtomicPageWord* word_ = nullptr;  // kGranted: its word
   bool attached_ = false;        // to frame_
   bool latch_wait_ = false;      // counted by the latch of frame_
   bool frame_wait_ = false;      // counted in CacheState::frame_waiters

@@ -1,5 +1,6 @@
 #include "fixpool/storage/page_cache.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -63,23 +64,33 @@ absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
 // `count` pages of the arena, or all that are free if it is 0; none on an error.
 absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t count) {
   const size_t wanted = count == 0 ? arena.free_count() : count;
-  CacheState::Frames frames;
-  while (frames.handles.size() < wanted) {
+  std::vector<arena::PageHandle> handles;
+  std::vector<std::byte*> pages;
+  while (handles.size() < wanted) {
     const std::optional<arena::PageHandle> handle = arena.TryAllocate();
     if (!handle.has_value()) break;
-    frames.handles.push_back(*handle);
-    frames.data.push_back(arena.AddressOf(*handle));
+    handles.push_back(*handle);
+    pages.push_back(arena.AddressOf(*handle));
   }
-  if (frames.handles.size() == wanted && wanted > 0 && wanted < ToInt(kNoFrame)) return frames;
-  for (const arena::PageHandle& handle : frames.handles) (void)arena.Free(handle);
+  const FrameAddresses addresses(pages, static_cast<uint32_t>(arena.page_bytes()));
+  if (handles.size() == wanted && wanted > 0 && addresses.size() <= PageWord::kMaxFrames) {
+    std::vector<FrameTable::Place> places;
+    places.reserve(wanted);
+    for (size_t i = 0; i < wanted; ++i) {
+      places.push_back({.index = addresses.IndexOf(pages[i]), .handle = handles[i]});
+    }
+    return CacheState::Frames{.addresses = addresses, .places = std::move(places)};
+  }
+  for (const arena::PageHandle& handle : handles) (void)arena.Free(handle);
   return absl::ResourceExhaustedError(
-      absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and fewer than ",
-                   ToInt(kNoFrame), " possible, and the arena had ", frames.handles.size(),
+      absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
+                   PageWord::kMaxFrames / 4 * 3, " possible, and the arena had ", handles.size(),
                    " of its ", arena.page_count(), " pages free"));
 }
 
-void CheckThatNobodyHoldsAPage(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    const FrameTable::Capture capture(state.frames, FrameIndex{i});
     const Frame& frame = state.frames[FrameIndex{i}];
     FIXPOOL_CHECK(
         !frame.pinned(),
@@ -101,6 +112,21 @@ bool Drain(CacheState& state) {
     if (state.environment->Expired(deadline)) return false;
     state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, deadline);
   }
+}
+
+// A few at a time, so that nobody has to wait for the lock: there may be millions.
+uint64_t CountPinned(CacheState& state) {
+  constexpr uint32_t kAtATime = 4096;
+  const uint32_t size = state.addresses.size();
+  uint64_t pinned = 0;
+  for (uint32_t first = 0; first < size; first += kAtATime) {
+    io::MutexLock lock(state.mutex);
+    for (uint32_t i = first; i < std::min(size, first + kAtATime); ++i) {
+      const Frame& frame = state.frames[FrameIndex{i}];
+      if (frame.pinned() || (frame.word != nullptr && Load(*frame.word).held())) ++pinned;
+    }
+  }
+  return pinned;
 }
 
 // What is lost with the cache, for the sink.
@@ -127,18 +153,24 @@ struct PageCache::Rep {
   Rep(OwnedParts parts, arena::PageArena* arena, io::IoEngine* engine, CacheState::Frames frames,
       CacheState::Timeouts timeouts)
       : owned(std::move(parts)),
-        handles(frames.handles),
         ends(state),
+        frame_count(frames.places.size()),
+        policy_size(frames.addresses.size()),
         state(arena, engine, arena->registry()->environment(), &ends, std::move(frames), timeouts,
-              std::make_unique<ClockPolicy>(static_cast<uint32_t>(handles.size()))) {}
+              std::make_unique<ClockPolicy>(policy_size)),
+        hit_path(&state, state.fork_guard, &state.words, &state.addresses, state.policy.get(),
+                 &state.hits, state.page_bytes) {}
 
   OwnedParts owned;  // empty: they are the caller's
-  std::vector<arena::PageHandle> handles;
   TransferEnds ends;
+  const size_t frame_count;
+  const uint32_t policy_size;
   CacheState state;
+  const HitPath hit_path;
 };
 
-PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
+PageCache::PageCache(std::unique_ptr<Rep> rep)
+    : rep_(std::move(rep)), hit_path_(rep_->hit_path) {}
 
 bool PageCache::forked() const { return rep_->state.fork_guard.forked(); }
 
@@ -189,14 +221,26 @@ absl::Status PageCache::CloseFile(FileId file, CloseOptions options) {
   return ClosePageFile(rep_->state, file, options);
 }
 
-absl::StatusOr<ReadGuard> PageCache::Read(const PageId& page, const AccessOptions& options) {
+absl::StatusOr<ReadGuard> PageCache::ReadSlowly(const PageId& page, const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::Read");
   absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kRead, options).Run();
   if (!hold.ok()) return hold.status();
   return ReadGuard(*std::move(hold));
 }
 
-absl::StatusOr<WriteGuard> PageCache::Write(const PageId& page, const AccessOptions& options) {
+absl::StatusOr<OptimisticGuard> PageCache::ReadOptimisticSlowly(const PageId& page,
+                                                               const AccessOptions& options) {
+  if (forked()) return Refusal("PageCache::ReadOptimistic");
+  const VersionEpoch& versions = rep_->state.words.epoch();
+  const uint64_t epoch = versions.Now();
+  const absl::StatusOr<PageHold> hold =
+      PageAccess(rep_->state, page, Intent::kRead, options).Run();
+  if (!hold.ok()) return hold.status();
+  return OptimisticGuard(hold->data(), hold->size_bytes(), hold->word(), Load(*hold->word()),
+                         &versions, epoch);
+}
+
+absl::StatusOr<WriteGuard> PageCache::WriteSlowly(const PageId& page, const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::Write");
   absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kWrite, options).Run();
   if (!hold.ok()) return hold.status();
@@ -253,19 +297,22 @@ absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
 
 uint32_t PageCache::page_bytes() const { return rep_->state.page_bytes; }
 
-size_t PageCache::frame_count() const { return rep_->handles.size(); }
+size_t PageCache::frame_count() const { return rep_->frame_count; }
 
 CacheStats PageCache::Stats() const {
   if (forked()) return {};
-  io::MutexLock lock(rep_->state.mutex);
-  const FrameTable::Counts& counts = rep_->state.frames.counts();
-  CacheStats stats = rep_->state.counters;
-  stats.frame_count = rep_->handles.size();
+  CacheState& state = rep_->state;
+  const uint64_t pinned = CountPinned(state);
+  io::MutexLock lock(state.mutex);
+  const FrameTable::Counts& counts = state.frames.counts();
+  CacheStats stats = state.counters;
+  stats.hits += state.hits.Sum();
+  stats.frame_count = state.frames.frame_count();
   stats.free_frames = counts.free;
   stats.clean_frames = counts.clean;
   stats.dirty_frames = counts.dirty;
   stats.in_flight_frames = counts.in_flight;
-  stats.pinned_frames = counts.pinned;
+  stats.pinned_frames = pinned;
   stats.failing_frames = counts.failing;
   return stats;
 }
@@ -302,7 +349,9 @@ PageCache::~PageCache() {
       if (state.files.at(id).in_flight == 0) files.push_back(state.files.at(id).handle);
     }
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
-      if (!state.frames[FrameIndex{i}].in_flight()) (void)state.arena->Free(rep_->handles[i]);
+      const Frame& frame = state.frames[FrameIndex{i}];
+      if (frame.in_flight() || frame.handle == arena::PageHandle()) continue;
+      (void)state.arena->Free(frame.handle);
     }
   }
   for (const io::FileHandle file : files) {

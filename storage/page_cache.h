@@ -8,7 +8,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
+#include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -22,6 +24,8 @@
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/file_options.h"
+#include "fixpool/storage/hit_path.h"
+#include "fixpool/storage/optimistic_guard.h"
 #include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_id.h"
 
@@ -147,10 +151,34 @@ class PageCache {
   absl::Status CloseFile(FileId file) { return CloseFile(file, CloseOptions()); }
 
   // The page, for reading. Errors: see above.
-  absl::StatusOr<ReadGuard> Read(const PageId& page, const AccessOptions& options);
-  absl::StatusOr<ReadGuard> Read(const PageId& page) { return Read(page, AccessOptions()); }
+  absl::StatusOr<ReadGuard> Read(const PageId& page, const AccessOptions& options) {
+    PageHold hit = hit_path_.TryShared(page, options.hint);
+    if (ABSL_PREDICT_TRUE(hit.holds_page())) return ReadGuard(std::move(hit));
+    return ReadSlowly(page, options);
+  }
+  absl::StatusOr<ReadGuard> Read(const PageId& page) {
+    PageHold hit = hit_path_.TryShared(page, Hint::kNormal);
+    if (ABSL_PREDICT_TRUE(hit.holds_page())) return ReadGuard(std::move(hit));
+    return ReadSlowly(page, AccessOptions());
+  }
+  // The page, for a look that holds nobody up and may turn out to have been in vain: see
+  // OptimisticGuard. Waits, and for what, as Read does. Errors: see above.
+  absl::StatusOr<OptimisticGuard> ReadOptimistic(const PageId& page, const AccessOptions& options) {
+    const OptimisticGuard hit = hit_path_.TryOptimistic(page, options.hint);
+    if (ABSL_PREDICT_TRUE(hit.has_page())) return hit;
+    return ReadOptimisticSlowly(page, options);
+  }
+  absl::StatusOr<OptimisticGuard> ReadOptimistic(const PageId& page) {
+    const OptimisticGuard hit = hit_path_.TryOptimistic(page, Hint::kNormal);
+    if (ABSL_PREDICT_TRUE(hit.has_page())) return hit;
+    return ReadOptimisticSlowly(page, AccessOptions());
+  }
   // The page, for changing. Past the end of the file it is made, as by Make. Errors: see above.
-  absl::StatusOr<WriteGuard> Write(const PageId& page, const AccessOptions& options);
+  absl::StatusOr<WriteGuard> Write(const PageId& page, const AccessOptions& options) {
+    PageHold hit = hit_path_.TryExclusive(page, options.hint);
+    if (ABSL_PREDICT_TRUE(hit.holds_page())) return WriteGuard(std::move(hit));
+    return WriteSlowly(page, options);
+  }
   absl::StatusOr<WriteGuard> Write(const PageId& page) { return Write(page, AccessOptions()); }
   // A page of zeros in place of whatever was there, without reading it; dirty from the start.
   // The file ends behind it or where it ended before. Errors: see above.
@@ -191,10 +219,17 @@ class PageCache {
   struct Rep;
   explicit PageCache(std::unique_ptr<Rep> rep);
 
+  absl::StatusOr<ReadGuard> ReadSlowly(const PageId& page, const AccessOptions& options);
+  absl::StatusOr<WriteGuard> WriteSlowly(const PageId& page, const AccessOptions& options);
+
+  absl::StatusOr<OptimisticGuard> ReadOptimisticSlowly(const PageId& page,
+                                                       const AccessOptions& options);
+
   bool forked() const;
   absl::Status Refusal(absl::string_view operation) const;
 
   std::unique_ptr<Rep> rep_;
+  const HitPath hit_path_;
 };
 
 }  // namespace fixpool::storage

@@ -12,6 +12,7 @@
 #include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/page_words.h"
 
 namespace fixpool::storage {
 
@@ -20,6 +21,7 @@ struct PageFile {
   FileId id;
   std::shared_ptr<io::File> file;
   io::FileHandle handle;
+  FileWords* words = nullptr;  // of its pages; while it is open
   // The logical end: pages that exist, on disk or (so far) in memory only. Never shrinks.
   uint64_t page_count = 0;
   // CloseFile is at work: nobody else is let in.

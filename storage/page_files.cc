@@ -64,6 +64,35 @@ absl::StatusOr<PageFile> OpenUnlisted(CacheState& state, const std::string& path
   return opened;
 }
 
+// Makes it one of the cache's files.
+absl::StatusOr<PageFile*> List(CacheState& state, PageFile file)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const bool writable = !file.file->read_only();
+  absl::StatusOr<PageFile*> listed = state.files.Add(std::move(file));
+  if (!listed.ok()) return listed;
+  const FileId id = (*listed)->id;
+  const absl::StatusOr<FileWords*> words = state.words.Open(id);
+  if (!words.ok()) {
+    state.files.Remove(id);
+    return words.status();
+  }
+  (*words)->set_writable(writable);
+  (*listed)->words = *words;
+  return listed;
+}
+
+// It stays open after all.
+void EndClose(CacheState& state, PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  file.closing = false;
+  file.words->set_generation(file.id.generation());
+  for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    if (!state.frames[FrameIndex{i}].closing || state.frames[FrameIndex{i}].page.file != file.id) {
+      continue;
+    }
+    FrameTable::Edit(state.frames, FrameIndex{i})->closing = false;
+  }
+}
+
 // Closes the file to everybody but the caller.
 absl::Status BeginClose(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   PageFile* const file = state.files.Find(id);
@@ -72,12 +101,19 @@ absl::Status BeginClose(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUI
     return absl::FailedPreconditionError(
         absl::StrCat("CloseFile of ", file->path(), ": another thread is closing it"));
   }
+  // From now on whoever latches a page without the lock lets go of it again, and soon nobody
+  // can any more.
+  file->words->set_generation(0);
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const Frame& frame = state.frames[FrameIndex{i}];
-    if (frame.state == FrameState::kFree || frame.page.file != id || !frame.pinned()) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
+    if (frame.state == FrameState::kFree || frame.page.file != id) continue;
+    FrameTable::Edit(state.frames, FrameIndex{i})->closing = true;
+    if (!frame.pinned()) continue;
+    absl::Status refusal = absl::FailedPreconditionError(absl::StrCat(
         "CloseFile of ", file->path(), ": page ", frame.page.page_number,
         frame.latch.held() ? " is held by a guard; drop it first" : " is being waited for"));
+    EndClose(state, *file);
+    return refusal;
   }
   file->closing = true;
   return absl::OkStatus();
@@ -118,7 +154,7 @@ void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state
     if (state.frames[index].state == FrameState::kFree || state.frames[index].page.file != id) {
       continue;
     }
-    state.translation.Erase(state.frames[index].page);
+    state.Erase(index);
     state.policy->OnEvicted(index);
     FrameTable::Edit(state.frames, index)->dirty = false;
     state.frames.PutFree(index);
@@ -137,7 +173,7 @@ absl::StatusOr<FileId> OpenPageFile(CacheState& state, const std::string& path,
   absl::StatusOr<PageFile*> listed;
   {
     io::MutexLock lock(state.mutex);
-    listed = state.files.Add(*std::move(opened));
+    listed = List(state, *std::move(opened));
     if (listed.ok()) return (*listed)->id;
   }
   // Nothing was ever in flight on it, so this does not wait.
@@ -159,12 +195,13 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     io::MutexLock lock(state.mutex);
     PageFile& closing = state.files.at(id);
     if (!status.ok()) {
-      closing.closing = false;
+      EndClose(state, closing);
       return status;
     }
     file = closing.file;  // its descriptor is closed without the lock
     handle = closing.handle;
     DropPages(state, id);
+    state.words.Close(id);
     state.files.Remove(id);
     if (state.frame_waiters > 0) state.reaper.Signal();
   }

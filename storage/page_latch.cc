@@ -5,44 +5,48 @@
 namespace fixpool::storage {
 
 PageLatch::Answer PageLatch::TryShared(const Caller& caller) {
-  if (writer_ != 0) {
-    return writer_ == caller.token ? Answer::kWouldDeadlock : Answer::kWaitForHolder;
+  if (writer_) {
+    return caller.guards_of_this_page > 0 ? Answer::kWouldDeadlock : Answer::kWaitForHolder;
   }
   // During a write-back the writers cannot enter anyway.
   const bool writer_is_next = exclusive_waiting_ > 0 && !readers_turn_ && !write_back_;
   if (writer_is_next && !caller.holds_guards) return Answer::kWaitForHolder;
   ++readers_;
-  reader_tokens_ += caller.token;
   return Answer::kGranted;
 }
 
 PageLatch::Answer PageLatch::TryExclusive(const Caller& caller) {
-  if (writer_ != 0) {
-    return writer_ == caller.token ? Answer::kWouldDeadlock : Answer::kWaitForHolder;
+  if (writer_) {
+    return caller.guards_of_this_page > 0 ? Answer::kWouldDeadlock : Answer::kWaitForHolder;
   }
   if (readers_ > 0) {
-    const bool all_are_mine = reader_tokens_ == caller.token * readers_;
+    const bool all_are_mine = caller.guards_of_this_page == readers_;
     return all_are_mine ? Answer::kWouldDeadlock : Answer::kWaitForHolder;
   }
   if (write_back_) return Answer::kWaitForWriteBack;
   if (readers_turn_) return Answer::kWaitForHolder;
-  writer_ = caller.token;
+  writer_ = true;
   return Answer::kGranted;
 }
 
-bool PageLatch::ReleaseShared(uint64_t token) {
-  FIXPOOL_CHECK(readers_ > 0 && writer_ == 0, "a shared latch was released that nobody held");
+bool PageLatch::ReleaseShared() {
+  FIXPOOL_CHECK(readers_ > 0 && !writer_, "a shared latch was released that nobody held");
   --readers_;
-  reader_tokens_ -= token;
   // Not only for the last one: the rest may all be the waiting writer's own.
   return exclusive_waiting_ > 0;
 }
 
 bool PageLatch::ReleaseExclusive() {
-  FIXPOOL_CHECK(writer_ != 0 && readers_ == 0, "an exclusive latch was released that nobody held");
-  writer_ = 0;
+  FIXPOOL_CHECK(writer_ && readers_ == 0, "an exclusive latch was released that nobody held");
+  writer_ = false;
   readers_turn_ = shared_waiting_ > 0;
   return shared_waiting_ > 0 || exclusive_waiting_ > 0;
+}
+
+void PageLatch::Adopt(uint32_t readers, bool writer) {
+  FIXPOOL_CHECK(readers_ == 0 && !writer_, "a latch has holders beside those of its word");
+  readers_ = readers;
+  writer_ = writer;
 }
 
 void PageLatch::BeginWait(Mode mode) {

@@ -12,6 +12,10 @@ namespace fixpool::storage {
 //
 //   switch (latch.TryShared(caller)) { case PageLatch::Answer::kGranted: ... }
 //
+// This is the latch of a page that something special happens to; that of any other page is
+// its PageWord, which is faster and knows nothing of waiting. Those who hold the page come over
+// from there (Adopt) and go back when it is calm again (Leave).
+//
 // Never blocks: those who have to wait are counted here (BeginWait), sleep elsewhere, and
 // try again. Guarded by the cache's lock.
 //
@@ -25,8 +29,8 @@ class PageLatch {
 
   // The thread that asks: see ThreadHolds.
   struct Caller {
-    uint64_t token = 0;
-    bool holds_guards = false;
+    uint32_t guards_of_this_page = 0;
+    bool holds_guards = false;  // of any page
   };
 
   enum class Answer : uint8_t {
@@ -42,10 +46,19 @@ class PageLatch {
   Answer TryShared(const Caller& caller);
   Answer TryExclusive(const Caller& caller);
 
-  // `token` is that of the caller it was granted to. True: somebody waits who may now have
-  // it (or learn that it waits for itself).
-  [[nodiscard]] bool ReleaseShared(uint64_t token);
+  // True: somebody waits who may now have it (or learn that it waits for itself).
+  [[nodiscard]] bool ReleaseShared();
   [[nodiscard]] bool ReleaseExclusive();
+
+  // Those who were let in by the page's word.
+  void Adopt(uint32_t readers, bool writer);
+  // Everybody goes back to the word, for which the latch must be calm.
+  void Leave() {
+    readers_ = 0;
+    writer_ = false;
+  }
+  // Nobody waits, and no write-back lasts.
+  bool calm() const { return shared_waiting_ + exclusive_waiting_ == 0 && !write_back_; }
 
   // Counts a caller that has to wait, until it was granted the latch or gave up. True: its
   // leaving lets others in.
@@ -53,24 +66,22 @@ class PageLatch {
   [[nodiscard]] bool EndWait(Mode mode);
 
   // A write-back may start: no writer. Readers may come and go while it lasts.
-  bool CanBeginWriteBack() const { return writer_ == 0 && !write_back_; }
+  bool CanBeginWriteBack() const { return !writer_ && !write_back_; }
   void BeginWriteBack() { write_back_ = true; }
   void EndWriteBack() { write_back_ = false; }
 
-  bool held() const { return readers_ > 0 || writer_ != 0; }
-  bool held_exclusively() const { return writer_ != 0; }
-  bool held_exclusively_by(uint64_t token) const { return writer_ != 0 && writer_ == token; }
+  bool held() const { return readers_ > 0 || writer_; }
+  bool held_exclusively() const { return writer_; }
   bool write_back() const { return write_back_; }
   uint32_t readers() const { return readers_; }
 
  private:
-  uint64_t writer_ = 0;         // token; 0: none
-  uint64_t reader_tokens_ = 0;  // their sum, wrapping
-  uint32_t readers_ = 0;        // > 0 excludes writer_ != 0
+  uint32_t readers_ = 0;  // > 0 excludes writer_
   uint32_t shared_waiting_ = 0;
   uint32_t exclusive_waiting_ = 0;
+  bool writer_ = false;
   bool readers_turn_ = false;  // a writer left while readers waited: they come first
-  bool write_back_ = false;    // excludes writer_ != 0
+  bool write_back_ = false;    // excludes writer_
 };
 
 }  // namespace fixpool::storage

@@ -25,8 +25,10 @@ Outcome StartOne(CacheState& state, const PageId& page, IoBatch& batch)
   if (file == nullptr || file->closing || page.page_number >= file->page_count) {
     return Outcome::kSkipped;
   }
-  if (state.translation.Find(page) != kNoFrame) return Outcome::kSkipped;
+  if (state.Find(page) != kNoFrame) return Outcome::kSkipped;
   if (!CanStart(state, batch)) return Outcome::kNoRoom;
+  const absl::StatusOr<AtomicPageWord*> word = file->words->FindOrMake(page.page_number);
+  if (!word.ok()) return Outcome::kSkipped;  // who asks for the page will be told
   const FrameIndex index = TakeFrame(state, 1, batch);
   if (index == kNoFrame) return Outcome::kNoFrame;
   {
@@ -38,7 +40,7 @@ Outcome StartOne(CacheState& state, const PageId& page, IoBatch& batch)
     state.frames.PutFree(index);  // who asks for the page will be told
     return Outcome::kSkipped;
   }
-  state.translation.Insert(page, index);
+  state.Insert(index, *word);
   state.policy->OnLoaded(index, page, Hint::kPrefetch);
   ++state.counters.prefetches;
   return Outcome::kStarted;

@@ -76,7 +76,7 @@ void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
     return;
   }
   ++state.counters.read_errors;
-  state.translation.Erase(page);
+  state.Erase(index);
   state.policy->OnEvicted(index);
   {
     FrameTable::Edit frame(state.frames, index);
@@ -134,6 +134,7 @@ std::string EndSync(CacheState& state, uint32_t file_slot, const absl::Status& s
       "which of the pages written before are on disk; close it with ",
       "CloseOptions::discard_changes and open it again: ", status.message());
   file.poison = absl::Status(status.code(), message);
+  file.words->set_writable(false);
   status.ForEachPayload([&file](absl::string_view url, const absl::Cord& payload) {
     file.poison.SetPayload(url, payload);
   });

@@ -3,6 +3,9 @@
 
 #include "fixpool/io/require_cpp20.h"
 
+#include <atomic>
+#include <vector>
+
 #include "absl/functional/function_ref.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/frame.h"
@@ -30,8 +33,14 @@ class ReplacementPolicy {
 
   // `frame` holds `page` from now on, at the wish of an access with that hint.
   virtual void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) = 0;
-  // The page in `frame` was asked for again.
+  // The page in `frame` was asked for again, at the wish of an access with that hint.
   virtual void OnHit(FrameIndex frame, Hint hint) = 0;
+  // The page in `frame` was asked for again. Any thread, without the lock.
+  void Hit(FrameIndex frame) {
+    std::atomic<uint8_t>& heat = heat_[ToInt(frame)];
+    const uint8_t seen = heat.load(std::memory_order_relaxed);
+    if (seen < 3) heat.store(seen + 1, std::memory_order_relaxed);
+  }
   // The page left `frame`: evicted, dropped with its file, or never read because of an error.
   virtual void OnEvicted(FrameIndex frame) = 0;
   // A write of `frame` ended; it is clean now.
@@ -44,6 +53,10 @@ class ReplacementPolicy {
   // proposed again soon after it was written, unless it has been asked for meanwhile.
   // `judge` calls no method of the policy.
   virtual FrameIndex PickVictim(Judge judge) = 0;
+
+ protected:
+  explicit ReplacementPolicy(uint32_t size) : heat_(size) {}
+  std::vector<std::atomic<uint8_t>> heat_;
 };
 
 }  // namespace fixpool::storage

@@ -30,6 +30,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/address_space.h"
 #include "tests/support/child_process.h"
+#include "tests/support/process_memory.h"
 
 namespace fixpool::arena {
 namespace {
@@ -46,17 +47,6 @@ constexpr Ladder kOrdinary = {.one_gib = RungPolicy::kNever, .two_mib = RungPoli
 
 bool AllAre(std::byte value, const std::byte* base, size_t size_bytes) {
   return std::all_of(base, base + size_bytes, [value](std::byte byte) { return byte == value; });
-}
-
-// A number of /proc/self/status, "VmRSS:    1234 kB".
-size_t StatusKib(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  std::string word;
-  size_t kib = 0;
-  while (status >> word) {
-    if (word == name + ":" && status >> kib) return kib;
-  }
-  return 0;
 }
 
 size_t VmaCount() {
@@ -91,11 +81,11 @@ TEST(MappingRetireTest, GivesTheMemoryBackAndKeepsTheAddresses) {
   for (const Ladder& ladder : {kSmallPages, kOrdinary}) {
     std::shared_ptr<Mapping> mapping = Filled(kSize, ladder);
     std::byte* const base = mapping->base();
-    const size_t resident_before = StatusKib("VmRSS");
+    const size_t resident_before = tests::StatusKib("VmRSS");
     const auto retired = Mapping::Retire(mapping);
     ASSERT_TRUE(retired.ok()) << retired.status();
     // Others in this process may come and go; not by 64 MiB.
-    EXPECT_LT(StatusKib("VmRSS") + kSize / 2048, resident_before);
+    EXPECT_LT(tests::StatusKib("VmRSS") + kSize / 2048, resident_before);
     EXPECT_EQ(mapping, nullptr);
     EXPECT_TRUE(retired->is_retired());
     EXPECT_EQ(retired->base(), base);
@@ -261,12 +251,12 @@ TEST(MappingRetireTest, ReleasedBuffersAreNotPinnedAnyMore) {
   ASSERT_TRUE(registration.ok()) << registration.status();
   // Not to the page: rings that went before are taken apart by the kernel in its own time,
   // with the few pages that they had registered.
-  EXPECT_GE(StatusKib("VmPin"), kSize / 1024);
+  EXPECT_GE(tests::StatusKib("VmPin"), kSize / 1024);
   ASSERT_TRUE(registration->Release(absl::InfiniteDuration()).ok());
-  const size_t resident_before = StatusKib("VmRSS");
+  const size_t resident_before = tests::StatusKib("VmRSS");
   const AddressRange retired = Mapping::Retire(mapping).value();
-  EXPECT_LT(StatusKib("VmPin"), kSize / 2048);
-  EXPECT_LT(StatusKib("VmRSS") + kSize / 2048, resident_before);
+  EXPECT_LT(tests::StatusKib("VmPin"), kSize / 2048);
+  EXPECT_LT(tests::StatusKib("VmRSS") + kSize / 2048, resident_before);
 }
 
 TEST(MappingRetireTest, CyclesLeaveNoMappingsBehind) {

@@ -91,6 +91,12 @@ class PageCacheStressTest : public LevelTest {
       std::array<PageId, 5> ahead;
       for (PageId& one : ahead) one = {files_[file], AnyPage(random)};
       ASSERT_TRUE(cache().Prefetch(ahead).ok());
+    } else if (dice < 250) {
+      const absl::StatusOr<storage::OptimisticGuard> guard = cache().ReadOptimistic(id);
+      ASSERT_TRUE(guard.ok()) << guard.status();
+      std::array<std::byte, kPageBytes> copy;
+      guard->view().CopyTo(0, copy);
+      if (guard->StillValid()) ChangesOf(copy, file, page);
     } else if (dice < 500) {
       const absl::StatusOr<ReadGuard> guard = cache().Read(id);
       ASSERT_TRUE(guard.ok()) << guard.status();

@@ -8,80 +8,103 @@ namespace {
 using Answer = PageLatch::Answer;
 using Mode = PageLatch::Mode;
 
-constexpr PageLatch::Caller kAnna{.token = 0x1111};
-constexpr PageLatch::Caller kBert{.token = 0x2222};
-constexpr PageLatch::Caller kBertWithGuards{.token = 0x2222, .holds_guards = true};
+// A thread without guards; one with guards of other pages; those with guards of this one.
+constexpr PageLatch::Caller kStranger{};
+constexpr PageLatch::Caller kHolder{.holds_guards = true};
+constexpr PageLatch::Caller kHoldsOne{.guards_of_this_page = 1, .holds_guards = true};
+constexpr PageLatch::Caller kHoldsTwo{.guards_of_this_page = 2, .holds_guards = true};
 
 TEST(PageLatchTest, AdmitsManyReaders) {
   PageLatch latch;
-  EXPECT_EQ(latch.TryShared(kAnna), Answer::kGranted);
-  EXPECT_EQ(latch.TryShared(kBert), Answer::kGranted);
-  EXPECT_EQ(latch.TryShared(kAnna), Answer::kGranted);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
   EXPECT_EQ(latch.readers(), 3u);
 }
 
 TEST(PageLatchTest, AdmitsOneWriter) {
   PageLatch latch;
-  EXPECT_EQ(latch.TryExclusive(kAnna), Answer::kGranted);
-  EXPECT_TRUE(latch.held_exclusively_by(kAnna.token));
-  EXPECT_EQ(latch.TryExclusive(kBert), Answer::kWaitForHolder);
-  EXPECT_EQ(latch.TryShared(kBert), Answer::kWaitForHolder);
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
+  EXPECT_TRUE(latch.held_exclusively());
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kWaitForHolder);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kWaitForHolder);
   EXPECT_FALSE(latch.ReleaseExclusive());
   EXPECT_FALSE(latch.held());
-  EXPECT_EQ(latch.TryExclusive(kBert), Answer::kGranted);
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
 }
 
 TEST(PageLatchTest, RefusesWaitsThatOnlyTheCallerCouldEnd) {
   PageLatch written;
-  ASSERT_EQ(written.TryExclusive(kAnna), Answer::kGranted);
-  EXPECT_EQ(written.TryExclusive(kAnna), Answer::kWouldDeadlock);
-  EXPECT_EQ(written.TryShared(kAnna), Answer::kWouldDeadlock);
+  ASSERT_EQ(written.TryExclusive(kStranger), Answer::kGranted);
+  EXPECT_EQ(written.TryExclusive(kHoldsOne), Answer::kWouldDeadlock);
+  EXPECT_EQ(written.TryShared(kHoldsOne), Answer::kWouldDeadlock);
+  EXPECT_EQ(written.TryShared(kHolder), Answer::kWaitForHolder);
 
   PageLatch read;
-  ASSERT_EQ(read.TryShared(kAnna), Answer::kGranted);
-  ASSERT_EQ(read.TryShared(kAnna), Answer::kGranted);
-  EXPECT_EQ(read.TryExclusive(kAnna), Answer::kWouldDeadlock);
-  EXPECT_EQ(read.TryExclusive(kBert), Answer::kWaitForHolder);
-  ASSERT_EQ(read.TryShared(kBert), Answer::kGranted);
-  // Bert will go, and then it is known.
-  EXPECT_EQ(read.TryExclusive(kAnna), Answer::kWaitForHolder);
+  ASSERT_EQ(read.TryShared(kStranger), Answer::kGranted);
+  ASSERT_EQ(read.TryShared(kHoldsOne), Answer::kGranted);
+  EXPECT_EQ(read.TryExclusive(kHoldsTwo), Answer::kWouldDeadlock);
+  EXPECT_EQ(read.TryExclusive(kStranger), Answer::kWaitForHolder);
+  ASSERT_EQ(read.TryShared(kStranger), Answer::kGranted);
+  // The third will go, and then it is known.
+  EXPECT_EQ(read.TryExclusive(kHoldsTwo), Answer::kWaitForHolder);
   read.BeginWait(Mode::kExclusive);
-  EXPECT_TRUE(read.ReleaseShared(kBert.token));
-  EXPECT_EQ(read.TryExclusive(kAnna), Answer::kWouldDeadlock);
+  EXPECT_TRUE(read.ReleaseShared());
+  EXPECT_EQ(read.TryExclusive(kHoldsTwo), Answer::kWouldDeadlock);
+}
+
+TEST(PageLatchTest, TakesOverThoseWhoCameInByTheWord) {
+  PageLatch latch;
+  EXPECT_TRUE(latch.calm());
+  latch.Adopt(3, false);
+  EXPECT_EQ(latch.readers(), 3u);
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kWaitForHolder);
+  EXPECT_FALSE(latch.ReleaseShared());
+  latch.BeginWait(Mode::kExclusive);
+  EXPECT_FALSE(latch.calm());
+  EXPECT_FALSE(latch.EndWait(Mode::kExclusive));
+  EXPECT_TRUE(latch.calm());
+  latch.Leave();
+  EXPECT_FALSE(latch.held());
+  latch.Adopt(0, true);
+  EXPECT_TRUE(latch.held_exclusively());
+  EXPECT_FALSE(latch.ReleaseExclusive());
+  latch.BeginWriteBack();
+  EXPECT_FALSE(latch.calm());
 }
 
 TEST(PageLatchTest, ReaderQueuesBehindWaitingWriter) {
   PageLatch latch;
-  ASSERT_EQ(latch.TryShared(kAnna), Answer::kGranted);
+  ASSERT_EQ(latch.TryShared(kStranger), Answer::kGranted);
   latch.BeginWait(Mode::kExclusive);
-  EXPECT_EQ(latch.TryShared(kBert), Answer::kWaitForHolder);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kWaitForHolder);
   // Unless the writer might be waiting for him.
-  EXPECT_EQ(latch.TryShared(kBertWithGuards), Answer::kGranted);
+  EXPECT_EQ(latch.TryShared(kHolder), Answer::kGranted);
 }
 
 TEST(PageLatchTest, WriterThatGivesUpLetsReadersIn) {
   PageLatch latch;
-  ASSERT_EQ(latch.TryShared(kAnna), Answer::kGranted);
+  ASSERT_EQ(latch.TryShared(kStranger), Answer::kGranted);
   latch.BeginWait(Mode::kExclusive);
   latch.BeginWait(Mode::kShared);
   EXPECT_TRUE(latch.EndWait(Mode::kExclusive));
-  EXPECT_EQ(latch.TryShared(kBert), Answer::kGranted);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
   EXPECT_FALSE(latch.EndWait(Mode::kShared));
 }
 
 TEST(PageLatchTest, ReadersThatWaitedComeBeforeTheNextWriter) {
   PageLatch latch;
-  ASSERT_EQ(latch.TryExclusive(kAnna), Answer::kGranted);
+  ASSERT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
   latch.BeginWait(Mode::kShared);
   latch.BeginWait(Mode::kExclusive);
   EXPECT_TRUE(latch.ReleaseExclusive());
-  EXPECT_EQ(latch.TryExclusive(kAnna), Answer::kWaitForHolder);
-  EXPECT_EQ(latch.TryShared(kBert), Answer::kGranted);
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kWaitForHolder);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
   EXPECT_TRUE(latch.EndWait(Mode::kShared));
   // From now on it is the writer's turn again.
-  EXPECT_EQ(latch.TryShared(kAnna), Answer::kWaitForHolder);
-  EXPECT_TRUE(latch.ReleaseShared(kBert.token));
-  EXPECT_EQ(latch.TryExclusive(kAnna), Answer::kGranted);
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kWaitForHolder);
+  EXPECT_TRUE(latch.ReleaseShared());
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
 }
 
 TEST(PageLatchTest, WriteBackAdmitsReadersOnly) {
@@ -89,17 +112,17 @@ TEST(PageLatchTest, WriteBackAdmitsReadersOnly) {
   ASSERT_TRUE(latch.CanBeginWriteBack());
   latch.BeginWriteBack();
   EXPECT_FALSE(latch.CanBeginWriteBack());
-  EXPECT_EQ(latch.TryExclusive(kAnna), Answer::kWaitForWriteBack);
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kWaitForWriteBack);
   latch.BeginWait(Mode::kExclusive);
-  EXPECT_EQ(latch.TryShared(kBert), Answer::kGranted);
-  EXPECT_TRUE(latch.ReleaseShared(kBert.token));
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
+  EXPECT_TRUE(latch.ReleaseShared());
   latch.EndWriteBack();
-  EXPECT_EQ(latch.TryExclusive(kAnna), Answer::kGranted);
+  EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
   EXPECT_FALSE(latch.CanBeginWriteBack());
 }
 
 TEST(PageLatchDeathTest, ReleaseOfWhatNobodyHolds) {
-  EXPECT_DEATH((void)PageLatch().ReleaseShared(1), "nobody held");
+  EXPECT_DEATH((void)PageLatch().ReleaseShared(), "nobody held");
   EXPECT_DEATH((void)PageLatch().ReleaseExclusive(), "nobody held");
 }
 

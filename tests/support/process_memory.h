@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstddef>
+#include <fstream>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -20,6 +21,17 @@ inline std::string BytesAsTheyAre(const void* data, size_t length_bytes) {
             static_cast<ssize_t>(length_bytes));
   close(descriptor);
   return bytes;
+}
+
+// A number of /proc/self/status, "VmRSS:    1234 kB".
+inline size_t StatusKib(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  size_t kib = 0;
+  while (status >> word) {
+    if (word == name + ":" && status >> kib) return kib;
+  }
+  return 0;
 }
 
 }  // namespace fixpool::tests

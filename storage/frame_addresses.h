@@ -1,0 +1,50 @@
+#ifndef FIXPOOL_STORAGE_FRAME_ADDRESSES_H_
+#define FIXPOOL_STORAGE_FRAME_ADDRESSES_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "fixpool/storage/frame_index.h"
+
+namespace fixpool::storage {
+
+// Where each frame's memory is.
+//
+// Frames lie in blocks of 2^shift that follow each other in memory, so that a small table says
+// where all are: one with an entry for each frame would be one more thing to fetch from memory
+// on every hit. A block that the frames do not fill has holes, which are nobody's frames; the
+// shift is the largest that leaves at most a quarter of all numbers to holes.
+// Immutable; thread-safe.
+class FrameAddresses {
+ public:
+  // `pages`: what there is, in any order, each once, each at a multiple of page_bytes (a power
+  // of two).
+  FrameAddresses(std::vector<std::byte*> pages, uint32_t page_bytes);
+
+  std::byte* operator[](FrameIndex frame) const {
+    const uint32_t index = ToInt(frame);
+    return blocks_[index >> shift_] + (size_t{index & mask_} << page_shift_);
+  }
+  // The frame that begins there, which is one of `pages`.
+  FrameIndex IndexOf(const std::byte* page) const;
+  // Frames and holes.
+  uint32_t size() const { return static_cast<uint32_t>(blocks_.size()) << shift_; }
+
+ private:
+  uintptr_t BlockOf(const std::byte* page) const {
+    return reinterpret_cast<uintptr_t>(page) >> page_shift_ >> shift_;
+  }
+
+  int page_shift_;
+  int shift_ = 0;
+  uint32_t mask_ = 0;
+  std::vector<std::byte*> blocks_;  // in the order of addresses
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_FRAME_ADDRESSES_H_

@@ -1,0 +1,118 @@
+#ifndef FIXPOOL_STORAGE_HIT_PATH_H_
+#define FIXPOOL_STORAGE_HIT_PATH_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/base/optimization.h"
+#include "fixpool/io/fork_guard.h"
+#include "fixpool/storage/access_options.h"
+#include "fixpool/storage/frame_addresses.h"
+#include "fixpool/storage/hit_counters.h"
+#include "fixpool/storage/optimistic_guard.h"
+#include "fixpool/storage/page_hold.h"
+#include "fixpool/storage/page_id.h"
+#include "fixpool/storage/page_words.h"
+#include "fixpool/storage/replacement_policy.h"
+
+namespace fixpool::storage {
+
+// What an access comes to whose page is in memory and that nobody is in the way of: a look at
+// the page's word, and one compare-and-swap of it, or none for an optimistic reader. No lock.
+//
+// Each Try answers with an empty guard where that is not so, for whatever reason (the page is
+// elsewhere, someone holds it, the file is closed, this is a forked child); the way under the
+// cache's lock (PageAccess) then finds out.
+// Threads: thread-safe. A view of parts that outlive it.
+class HitPath {
+ public:
+  HitPath(CacheState* state, const io::ForkGuard& fork_guard, const PageWords* words,
+          const FrameAddresses* addresses, ReplacementPolicy* policy, HitCounters* hits,
+          uint32_t page_bytes)
+      : words_(words),
+        addresses_(addresses),
+        policy_(policy),
+        hits_(hits),
+        state_(state),
+        page_bytes_(page_bytes),
+        fork_guard_(fork_guard) {}
+
+  PageHold TryShared(const PageId& page, Hint hint) const {
+    const PageWords::Place place = words_->Find(page);
+    if (ABSL_PREDICT_FALSE(place.word == nullptr || fork_guard_.forked())) return PageHold();
+    PageWord seen(place.word->load(std::memory_order_relaxed));
+    uint64_t bits = seen.bits();
+    do {
+      seen = PageWord(bits);
+      if (ABSL_PREDICT_FALSE(!seen.CanAddReader())) return PageHold();
+    } while (ABSL_PREDICT_FALSE(!place.word->compare_exchange_weak(
+        bits, seen.PlusReader().bits(), std::memory_order_acquire, std::memory_order_relaxed)));
+    return Latched(place, page, seen.frame(), PageLatch::Mode::kShared, hint);
+  }
+
+  PageHold TryExclusive(const PageId& page, Hint hint) const {
+    const PageWords::Place place = words_->Find(page);
+    if (ABSL_PREDICT_FALSE(place.word == nullptr || !place.file->writable() ||
+                           fork_guard_.forked())) {
+      return PageHold();
+    }
+    const PageWord seen(place.word->load(std::memory_order_relaxed));
+    uint64_t bits = seen.bits();
+    if (ABSL_PREDICT_FALSE(!seen.CanClose() ||
+                           !place.word->compare_exchange_strong(bits, seen.Closed().bits(),
+                                                                std::memory_order_acquire,
+                                                                std::memory_order_relaxed))) {
+      return PageHold();
+    }
+    return Latched(place, page, seen.frame(), PageLatch::Mode::kExclusive, hint);
+  }
+
+  OptimisticGuard TryOptimistic(const PageId& page, Hint hint) const {
+    const uint64_t epoch = words_->epoch().Now();
+    const PageWords::Place place = words_->Find(page);
+    if (ABSL_PREDICT_FALSE(place.word == nullptr || fork_guard_.forked())) return {};
+    const PageWord seen = Load(*place.word);
+    if (ABSL_PREDICT_FALSE(!seen.readable() ||
+                           place.file->generation() != page.file.generation())) {
+      return {};
+    }
+    CountHit(seen.frame(), hint);
+    return OptimisticGuard((*addresses_)[seen.frame()], page_bytes_, place.word, seen,
+                           &words_->epoch(), epoch);
+  }
+
+ private:
+  PageHold Latched(const PageWords::Place& place, const PageId& page, FrameIndex frame,
+                   PageLatch::Mode mode, Hint hint) const {
+    PageHold hold({.state = state_,
+                   .word = place.word,
+                   .data = (*addresses_)[frame],
+                   .id = page,
+                   .size_bytes = page_bytes_,
+                   .frame = frame},
+                  mode);
+    // If the file has been closed, the word may be that of another one's page by now.
+    if (ABSL_PREDICT_FALSE(place.file->generation() != page.file.generation())) return PageHold();
+    CountHit(frame, hint);
+    return hold;
+  }
+
+  void CountHit(FrameIndex frame, Hint hint) const {
+    if (ABSL_PREDICT_TRUE(hint != Hint::kScan)) policy_->Hit(frame);
+    hits_->Add();
+  }
+
+  const PageWords* words_;
+  const FrameAddresses* addresses_;
+  ReplacementPolicy* policy_;
+  HitCounters* hits_;
+  CacheState* state_;
+  uint32_t page_bytes_;
+  io::ForkGuard fork_guard_;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_HIT_PATH_H_
