@@ -254,6 +254,48 @@ absl::StatusOr<WriteGuard> PageCache::Make(const PageId& page, const AccessOptio
   return WriteGuard(*std::move(hold));
 }
 
+size_t PageCache::ReadMany(absl::Span<const PageId> pages,
+                           absl::Span<absl::StatusOr<ReadGuard>> guards,
+                           const AccessOptions& options) {
+  CacheState& state = rep_->state;
+  if (pages.size() > guards.size() || pages.size() > rep_->frame_count) {
+    const absl::Status refusal = absl::InvalidArgumentError(
+        absl::StrCat("PageCache::ReadMany of ", pages.size(), " pages: there are ", guards.size(),
+                     " guards and ", rep_->frame_count, " frames"));
+    for (absl::StatusOr<ReadGuard>& guard : guards) guard = refusal;
+    return 0;
+  }
+  hit_path_.PrefetchLines(pages);
+  std::vector<PageId> missing;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < pages.size(); ++i) {
+    PageHold hit = hit_path_.TryShared(pages[i], options.hint);
+    if (ABSL_PREDICT_TRUE(hit.holds_page())) {
+      guards[i] = ReadGuard(std::move(hit));
+      continue;
+    }
+    missing.push_back(pages[i]);
+    places.push_back(i);
+  }
+  size_t count = pages.size() - missing.size();
+  if (missing.empty()) return count;
+  const bool forked_child = forked();
+  const io::Deadline deadline = state.DeadlineAfter(options.timeout, state.timeouts.access);
+  // What cannot be started, for whatever reason, is found out below, page by page.
+  if (!forked_child) (void)PrefetchPages(state, missing);
+  for (size_t i = 0; i < missing.size(); ++i) {
+    AccessOptions rest = options;
+    if (i > 0 && !forked_child) {
+      rest.timeout = deadline.is_infinite()
+                         ? absl::InfiniteDuration()
+                         : absl::Nanoseconds(deadline.ns() - state.environment->NowNs());
+    }
+    guards[places[i]] = ReadSlowly(missing[i], rest);
+    if (guards[places[i]].ok()) ++count;
+  }
+  return count;
+}
+
 absl::StatusOr<size_t> PageCache::Prefetch(absl::Span<const PageId> pages) {
   if (forked()) return Refusal("PageCache::Prefetch");
   return PrefetchPages(rep_->state, pages);

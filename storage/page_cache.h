@@ -185,6 +185,20 @@ class PageCache {
   absl::StatusOr<WriteGuard> Make(const PageId& page, const AccessOptions& options);
   absl::StatusOr<WriteGuard> Make(const PageId& page) { return Make(page, AccessOptions()); }
 
+  // Read of many pages at once: guards[i] becomes that of pages[i], or the error of that page
+  // alone. Those that are not in memory are read side by side, as many as there is room for. A
+  // page may be named twice; it gets two guards. Returns how many guards there are.
+  // The timeout is for all of them together. Guards are kept from the first that was got to the
+  // last: two threads that want each other's pages, one of them for writing, end in
+  // DeadlineExceeded like any two that latch in different orders.
+  // InvalidArgument for every page: there are more pages than frames, or fewer guards than
+  // pages.
+  size_t ReadMany(absl::Span<const PageId> pages, absl::Span<absl::StatusOr<ReadGuard>> guards,
+                  const AccessOptions& options);
+  size_t ReadMany(absl::Span<const PageId> pages, absl::Span<absl::StatusOr<ReadGuard>> guards) {
+    return ReadMany(pages, guards, AccessOptions());
+  }
+
   // Starts reading those pages that are not in memory, together, and returns how many: as
   // many as there are frames and room in the engine for, without waiting. Pages past the end
   // are passed over. Who later asks for one waits for what is left of its read, also if this

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "absl/base/attributes.h"
+#include "absl/base/config.h"
 #include "absl/base/optimization.h"
 
 namespace fixpool::storage {
@@ -62,7 +63,12 @@ class PageView {
         kBytes == 8, uint64_t,
         std::conditional_t<kBytes == 4, uint32_t,
                            std::conditional_t<kBytes == 2, uint16_t, uint8_t>>>;
+#ifdef ABSL_HAVE_THREAD_SANITIZER
+    // It looks at atomic loads all the same, and on its machines every load is an acquire.
+    const Word word = *reinterpret_cast<const volatile Word*>(from);
+#else
     const Word word = __atomic_load_n(reinterpret_cast<const Word*>(from), __ATOMIC_ACQUIRE);
+#endif
     __builtin_memcpy(to, &word, kBytes);
   }
 
