@@ -228,7 +228,7 @@ PageAccess::Next PageAccess::LatchFrame() {
   switch (answer) {
     case PageLatch::Answer::kGranted:
       // One who brought the page in has told the policy of it.
-      if (!counted_) state_.policy->OnHit(frame_, options_.hint);
+      if (!counted_) state_.policy->Hit(frame_, options_.hint);
       Count(&CacheStats::hits);
       return Next::kGranted;
     case PageLatch::Answer::kWouldDeadlock:
