@@ -17,6 +17,7 @@
 #include "benchmarks/page_io_options.h"
 #include "benchmarks/page_io_report.h"
 #include "benchmarks/page_ledger.h"
+#include "benchmarks/report_file.h"
 
 namespace fixpool::benchmarks {
 namespace {

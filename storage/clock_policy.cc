@@ -2,92 +2,135 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+
 namespace fixpool::storage {
 
-ClockPolicy::ClockPolicy(uint32_t frame_count)
-    : ReplacementPolicy(frame_count), entries_(frame_count) {}
+// One call of PickVictims.
+struct ClockPolicy::Search {
+  absl::Span<FrameIndex> out;
+  Judge judge;
+  size_t count = 0;
+  uint64_t refusals = 0;
+  bool stopped = false;
 
-uint8_t ClockPolicy::ChancesOf(Hint hint) {
-  switch (hint) {
-    case Hint::kScan:
-      return 0;
-    case Hint::kNormal:
-    case Hint::kPrefetch:
-      return 1;
-    case Hint::kKeep:
-      return kMaxChances;
-  }
-  return 1;
+  bool done() const { return stopped || count == out.size(); }
+};
+
+ClockPolicy::ClockPolicy(uint32_t frame_count, uint32_t max_frames)
+    : ReplacementPolicy({.frame_count = frame_count, .max_frames = max_frames}),
+      entries_(max_frames) {}
+
+size_t ClockPolicy::metadata_bytes() const {
+  return max_frames() + entries_.size() * sizeof(Entry) + sizeof(ready_);
 }
 
 void ClockPolicy::OnLoaded(FrameIndex frame, const PageId&, Hint hint) {
-  Entry& entry = entries_[ToInt(frame)];
+  Entry& entry = At(frame);
+  FIXPOOL_CHECK(!entry.present,
+                absl::StrCat("frame ", ToInt(frame), " is loaded and holds a page"));
   entry.present = true;
   entry.deferred = false;
-  entry.chances = ChancesOf(hint);
+  ++present_;
+  end_ = std::max(end_, ToInt(frame) + 1);
+  SetHeat(frame, hint == Hint::kKeep ? kKeepHeat : hint == Hint::kPrefetch ? kCold - 1 : kCold);
+  if (hint == Hint::kScan) MakeReady(frame);
 }
 
-void ClockPolicy::OnHit(FrameIndex frame, Hint hint) {
-  Entry& entry = entries_[ToInt(frame)];
-  entry.chances = std::max(entry.chances, ChancesOf(hint));
-}
+void ClockPolicy::OnEvicted(FrameIndex frame, const PageId&) { OnDropped(frame); }
 
-void ClockPolicy::OnEvicted(FrameIndex frame) {
-  Entry& entry = entries_[ToInt(frame)];
+void ClockPolicy::OnDropped(FrameIndex frame) {
+  Entry& entry = At(frame);
+  if (entry.present) --present_;
   entry.present = false;
   entry.deferred = false;
-  entry.chances = 0;
 }
 
 void ClockPolicy::OnWritten(FrameIndex frame) {
-  Entry& entry = entries_[ToInt(frame)];
+  Entry& entry = At(frame);
   if (!entry.deferred) return;
   entry.deferred = false;
+  MakeReady(frame);
+}
+
+void ClockPolicy::OnWriteFailed(FrameIndex frame) { At(frame).deferred = false; }
+
+void ClockPolicy::MakeReady(FrameIndex frame) {
+  Entry& entry = At(frame);
   if (entry.ready || ready_size_ == kReadyCapacity) return;
   entry.ready = true;
   ready_[(ready_first_ + ready_size_++) % kReadyCapacity] = frame;
 }
 
-void ClockPolicy::OnWriteFailed(FrameIndex frame) { entries_[ToInt(frame)].deferred = false; }
-
 FrameIndex ClockPolicy::PopReady() {
   const FrameIndex frame = ready_[ready_first_];
   ready_first_ = (ready_first_ + 1) % kReadyCapacity;
   --ready_size_;
-  entries_[ToInt(frame)].ready = false;
+  At(frame).ready = false;
   return frame;
 }
 
-FrameIndex ClockPolicy::PickVictim(Judge judge) {
-  // By index and not while-not-empty: a deferred page may come back while we look.
-  for (uint32_t left = ready_size_; left > 0; --left) {
-    const FrameIndex frame = PopReady();
-    Entry& entry = entries_[ToInt(frame)];
-    if (!entry.present || entry.chances > 0) continue;
-    const Verdict verdict = judge(frame);
-    if (verdict == Verdict::kTake) return frame;
-    entry.deferred = verdict == Verdict::kDefer;
-    if (verdict == Verdict::kStop) return kNoFrame;
+FrameIndex ClockPolicy::NextOfHand() {
+  const FrameIndex frame{hand_};
+  hand_ = hand_ + 1 >= end_ ? 0 : hand_ + 1;
+  return frame;
+}
+
+size_t ClockPolicy::PickVictims(absl::Span<FrameIndex> out, Judge judge) {
+  Search search{.out = out, .judge = judge};
+  LookAtReady(search);
+  GoRound(search);
+  // Nothing else is to be had: one more round, for which chances do not matter.
+  for (uint32_t step = 0; step < end_ && !search.done(); ++step) {
+    const FrameIndex frame = NextOfHand();
+    if (At(frame).present) Propose(search, frame);
   }
-  // After kMaxChances rounds nobody has a chance left, and one more proposes everybody.
-  const uint64_t steps = uint64_t{entries_.size()} * (kMaxChances + 1);
-  for (uint64_t step = 0; step < steps; ++step) {
-    const FrameIndex frame{hand_};
-    const uint32_t hand_old = hand_;
-    hand_ = hand_ + 1 == entries_.size() ? 0 : hand_ + 1;
-    Entry& entry = entries_[ToInt(frame)];
-    if (!entry.present) continue;
-    if (heat_[hand_old].exchange(0) > 0) entry.chances = std::max<uint8_t>(entry.chances, 1);
-    if (entry.chances > 0) {
-      --entry.chances;
+  return search.count;
+}
+
+void ClockPolicy::LookAtReady(Search& search) {
+  // By number and not while-not-empty: a deferred page may come back while we look.
+  for (uint32_t left = ready_size_; left > 0 && !search.done(); --left) {
+    const FrameIndex frame = PopReady();
+    if (At(frame).present && HeatOf(frame) <= kCold) Propose(search, frame);
+  }
+}
+
+// Until nobody has a chance left, or as many were refused as there are.
+void ClockPolicy::GoRound(Search& search) {
+  const uint64_t steps = uint64_t{end_} * (kKeepHeat - kCold + 1);
+  for (uint64_t step = 0; step < steps && !search.done(); ++step) {
+    if (search.refusals >= present_) return;
+    const FrameIndex frame = NextOfHand();
+    if (!At(frame).present) continue;
+    const uint8_t heat = HeatOf(frame);
+    if (heat > kCold) {
+      CountExamined();
+      SetHeat(frame, heat - 1);
       continue;
     }
-    const Verdict verdict = judge(frame);
-    if (verdict == Verdict::kTake) return frame;
-    if (verdict == Verdict::kDefer) entry.deferred = true;
-    if (verdict == Verdict::kStop) return kNoFrame;
+    Propose(search, frame);
   }
-  return kNoFrame;
+}
+
+void ClockPolicy::Propose(Search& search, FrameIndex frame) {
+  CountExamined();
+  switch (search.judge(frame)) {
+    case Verdict::kTake:
+      OnDropped(frame);
+      search.out[search.count++] = frame;
+      return;
+    case Verdict::kDefer:
+      At(frame).deferred = true;
+      break;
+    case Verdict::kStop:
+      search.stopped = true;
+      break;
+    case Verdict::kSkip:
+      break;
+  }
+  ++search.refusals;
 }
 
 }  // namespace fixpool::storage

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 
 namespace fixpool::storage {
 namespace {
@@ -22,8 +23,11 @@ class VictimSearch {
       : reserve_(reserve), retry_failed_(retry_failed), batch_(batch) {}
 
   FrameIndex Run(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-    return state.policy->PickVictim([this, &state](FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+    FrameIndex victim = kNoFrame;
+    (void)state.policy->PickVictims(absl::MakeSpan(&victim, 1),
+                                    [this, &state](FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
                                         state.mutex) { return Judge(state, index); });
+    return victim;
   }
   uint32_t writes_started() const { return writes_started_; }
 
@@ -88,7 +92,7 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
   }
   if (victim == kNoFrame) return kNoFrame;
   ++state.counters.evictions;
-  state.policy->OnEvicted(victim);
+  state.policy->OnEvicted(victim, state.frames[victim].page);
   FrameTable::Edit frame(state.frames, victim);
   frame->state = FrameState::kFree;
   frame->page = PageId();

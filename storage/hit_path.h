@@ -114,7 +114,7 @@ class HitPath {
   }
 
   void CountHit(FrameIndex frame, Hint hint) const {
-    if (ABSL_PREDICT_TRUE(hint != Hint::kScan)) policy_->Hit(frame);
+    policy_->Hit(frame, hint);
     hits_->Add();
   }
 

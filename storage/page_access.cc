@@ -208,7 +208,7 @@ PageAccess::Next PageAccess::LatchFrame() {
   switch (answer) {
     case PageLatch::Answer::kGranted:
       // One who brought the page in has told the policy of it.
-      if (!counted_ && options_.hint != Hint::kScan) state_.policy->Hit(frame_);
+      if (!counted_) state_.policy->Hit(frame_, options_.hint);
       Count(&CacheStats::hits);
       word_ = state_.frames[frame_].word;
       return Next::kGranted;

@@ -12,8 +12,8 @@
 #include "fixpool/io/open_engine.h"
 #include "fixpool/io/sanitizer.h"
 #include "fixpool/storage/cache_state.h"
-#include "fixpool/storage/clock_policy.h"
 #include "fixpool/storage/flusher.h"
+#include "fixpool/storage/make_policy.h"
 #include "fixpool/storage/page_access.h"
 #include "fixpool/storage/page_files.h"
 #include "fixpool/storage/page_prefetch.h"
@@ -151,13 +151,13 @@ std::vector<std::string> LastWords(const CacheState& state)
 
 struct PageCache::Rep {
   Rep(OwnedParts parts, arena::PageArena* arena, io::IoEngine* engine, CacheState::Frames frames,
-      CacheState::Timeouts timeouts)
+      CacheState::Timeouts timeouts, PolicyKind policy)
       : owned(std::move(parts)),
         ends(state),
         frame_count(frames.places.size()),
         policy_size(frames.addresses.size()),
         state(arena, engine, arena->registry()->environment(), &ends, std::move(frames), timeouts,
-              std::make_unique<ClockPolicy>(policy_size)),
+              MakePolicy(policy, static_cast<uint32_t>(frame_count), policy_size)),
         hit_path(&state, state.fork_guard, &state.words, &state.addresses, state.policy.get(),
                  &state.hits, state.page_bytes) {}
 
@@ -190,7 +190,8 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
       std::make_unique<Rep>(*std::move(parts), arena, engine, *std::move(frames),
                             CacheState::Timeouts{.access = options.default_timeout,
                                                  .flush = options.default_flush_timeout,
-                                                 .drain = options.drain_timeout})));
+                                                 .drain = options.drain_timeout},
+                            options.policy)));
 }
 
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* arena,
@@ -208,7 +209,8 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
       std::make_unique<Rep>(OwnedParts(), arena, engine, *std::move(frames),
                             CacheState::Timeouts{.access = options.default_timeout,
                                                  .flush = options.default_flush_timeout,
-                                                 .drain = options.drain_timeout})));
+                                                 .drain = options.drain_timeout},
+                            options.policy)));
 }
 
 absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {

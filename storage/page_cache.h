@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_PAGE_CACHE_H_
 #define FIXPOOL_STORAGE_PAGE_CACHE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +19,7 @@
 #include "fixpool/io/engine_options.h"
 #include "fixpool/io/environment.h"
 #include "fixpool/io/io_engine.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/file_options.h"
@@ -28,6 +27,7 @@
 #include "fixpool/storage/optimistic_guard.h"
 #include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/policy_kind.h"
 
 namespace fixpool::storage {
 
@@ -94,6 +94,9 @@ class PageCache {
     // Registered buffers for all of the memory, or an error: instead of falling back where
     // io_uring or RLIMIT_MEMLOCK does not allow them.
     bool require_fixed = false;
+    // Which page leaves when a frame is wanted. Default: the one with the fewest misses on the
+    // traces of docs/replacement.md.
+    PolicyKind policy = PolicyKind::kS3Fifo;
     // How long an access waits that does not say. Default: longer than a disk's own retries
     // usually take, shorter than the patience of those who look for a hang.
     absl::Duration default_timeout = absl::Seconds(30);
@@ -111,6 +114,7 @@ class PageCache {
   struct PartsOptions {
     // Pages to take from the arena. 0: all that are free.
     size_t frame_count = 0;
+    PolicyKind policy = PolicyKind::kS3Fifo;
     absl::Duration default_timeout = absl::Seconds(30);
     absl::Duration default_flush_timeout = absl::Minutes(6);
     absl::Duration drain_timeout = absl::Seconds(30);

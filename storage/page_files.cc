@@ -155,7 +155,7 @@ void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state
       continue;
     }
     state.Erase(index);
-    state.policy->OnEvicted(index);
+    state.policy->OnDropped(index);
     FrameTable::Edit(state.frames, index)->dirty = false;
     state.frames.PutFree(index);
   }

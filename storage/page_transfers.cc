@@ -77,7 +77,7 @@ void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
   }
   ++state.counters.read_errors;
   state.Erase(index);
-  state.policy->OnEvicted(index);
+  state.policy->OnDropped(index);
   {
     FrameTable::Edit frame(state.frames, index);
     frame->state = FrameState::kLoadFailed;

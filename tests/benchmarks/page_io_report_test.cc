@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "benchmarks/exit_code.h"
+#include "benchmarks/report_file.h"
 #include "gtest/gtest.h"
 #include "tests/support/scratch.h"
 

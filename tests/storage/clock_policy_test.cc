@@ -4,130 +4,126 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/storage/policy_tester.h"
 
 namespace fixpool::storage {
 namespace {
 
-using Verdict = ReplacementPolicy::Verdict;
+using tests::PolicyTester;
+using Verdict = PolicyTester::Verdict;
+using Frames = std::vector<uint32_t>;
 
 class ClockPolicyTest : public ::testing::Test {
  protected:
   static constexpr uint32_t kFrames = 4;
 
-  void Load(uint32_t frame, Hint hint = Hint::kNormal) {
-    policy_.OnLoaded(FrameIndex{frame}, {FileId(0, 1), frame}, hint);
-  }
-  // The next victim if all proposals are welcome.
-  FrameIndex Evict() {
-    const FrameIndex victim = policy_.PickVictim([](FrameIndex) { return Verdict::kTake; });
-    if (victim != kNoFrame) policy_.OnEvicted(victim);
-    return victim;
+  void LoadAll(Hint hint = Hint::kNormal) {
+    for (uint32_t frame = 0; frame < kFrames; ++frame) tester_.Load(frame, hint);
   }
 
-  ClockPolicy policy_{kFrames};
+  ClockPolicy policy_{kFrames, 2 * kFrames};
+  PolicyTester tester_{policy_};
 };
 
-TEST_F(ClockPolicyTest, HasNothingToOfferAtFirst) { EXPECT_EQ(Evict(), kNoFrame); }
+TEST_F(ClockPolicyTest, HasNothingToOfferAtFirst) {
+  EXPECT_EQ(tester_.Evict(), PolicyTester::kNone);
+}
 
 TEST_F(ClockPolicyTest, EvictsInTheOrderOfLoadingIfNothingIsHit) {
-  for (uint32_t i = 0; i < kFrames; ++i) Load(i);
-  for (uint32_t i = 0; i < kFrames; ++i) EXPECT_EQ(Evict(), FrameIndex{i});
-  EXPECT_EQ(Evict(), kNoFrame);
+  LoadAll();
+  EXPECT_EQ(tester_.EvictAll(), Frames({0, 1, 2, 3}));
 }
 
 TEST_F(ClockPolicyTest, SparesWhatWasHitForOneRound) {
-  for (uint32_t i = 0; i < kFrames; ++i) Load(i, Hint::kScan);
-  policy_.OnHit(FrameIndex{0}, Hint::kNormal);
-  EXPECT_EQ(Evict(), FrameIndex{1});
-  EXPECT_EQ(Evict(), FrameIndex{2});
-  EXPECT_EQ(Evict(), FrameIndex{3});
-  EXPECT_EQ(Evict(), FrameIndex{0});
+  LoadAll();
+  EXPECT_TRUE(tester_.Hit(0));
+  EXPECT_FALSE(tester_.Hit(0));  // it has its chance
+  EXPECT_EQ(tester_.EvictAll(), Frames({1, 2, 3, 0}));
 }
 
 TEST_F(ClockPolicyTest, HintsDecideWhoGoesFirst) {
-  Load(0, Hint::kKeep);
-  Load(1, Hint::kNormal);
-  Load(2, Hint::kScan);
-  Load(3, Hint::kPrefetch);
-  EXPECT_EQ(Evict(), FrameIndex{2});
-  EXPECT_EQ(Evict(), FrameIndex{1});
-  EXPECT_EQ(Evict(), FrameIndex{3});
-  EXPECT_EQ(Evict(), FrameIndex{0});
+  tester_.Load(0, Hint::kKeep);
+  tester_.Load(1, Hint::kNormal);
+  tester_.Load(2, Hint::kScan);
+  tester_.Load(3, Hint::kPrefetch);
+  EXPECT_EQ(tester_.EvictAll(), Frames({2, 1, 3, 0}));
 }
 
 TEST_F(ClockPolicyTest, HitOfAScanGivesNoChance) {
-  for (uint32_t i = 0; i < kFrames; ++i) Load(i, Hint::kScan);
-  policy_.OnHit(FrameIndex{0}, Hint::kScan);
-  EXPECT_EQ(Evict(), FrameIndex{0});
+  LoadAll();
+  EXPECT_FALSE(tester_.Hit(0, Hint::kScan));
+  EXPECT_EQ(tester_.Evict(), 0u);
+}
+
+TEST_F(ClockPolicyTest, FirstHitOfAPrefetchedPageGivesNoChance) {
+  LoadAll(Hint::kPrefetch);
+  tester_.Hit(0);
+  tester_.Hit(1);
+  tester_.Hit(1);
+  EXPECT_EQ(tester_.EvictAll(), Frames({0, 2, 3, 1}));
 }
 
 TEST_F(ClockPolicyTest, ProposesEverybodyAndEnds) {
-  for (uint32_t i = 0; i < kFrames; ++i) Load(i, Hint::kKeep);
-  std::set<FrameIndex> proposed;
-  EXPECT_EQ(policy_.PickVictim([&](FrameIndex frame) {
-    proposed.insert(frame);
-    return Verdict::kSkip;
-  }),
-            kNoFrame);
-  EXPECT_EQ(proposed.size(), kFrames);
+  LoadAll(Hint::kKeep);
+  EXPECT_EQ(tester_.Evict({0, 1, 2, 3}), PolicyTester::kNone);
+  const Frames& proposals = tester_.proposals();
+  EXPECT_EQ(std::set<uint32_t>(proposals.begin(), proposals.end()).size(), kFrames);
+  EXPECT_LE(proposals.size(), 2 * kFrames);
 }
 
 TEST_F(ClockPolicyTest, StopsWhenTold) {
-  for (uint32_t i = 0; i < kFrames; ++i) Load(i, Hint::kScan);
-  int proposals = 0;
-  EXPECT_EQ(policy_.PickVictim([&](FrameIndex) {
-    ++proposals;
-    return Verdict::kStop;
-  }),
-            kNoFrame);
-  EXPECT_EQ(proposals, 1);
+  LoadAll();
+  EXPECT_TRUE(tester_.Pick(1, [](uint32_t) { return Verdict::kStop; }).empty());
+  EXPECT_EQ(tester_.proposals(), Frames({0}));
 }
 
 TEST_F(ClockPolicyTest, WrittenPagesComeBackBeforeOthers) {
-  for (uint32_t i = 0; i < kFrames; ++i) Load(i, Hint::kScan);
+  LoadAll();
   // 0 and 1 are dirty, 2 is taken.
-  const FrameIndex victim = policy_.PickVictim(
-      [](FrameIndex frame) { return ToInt(frame) < 2 ? Verdict::kDefer : Verdict::kTake; });
-  EXPECT_EQ(victim, FrameIndex{2});
-  policy_.OnEvicted(victim);
-  policy_.OnWritten(FrameIndex{1});
-  policy_.OnWritten(FrameIndex{0});
-  EXPECT_EQ(Evict(), FrameIndex{1});
-  EXPECT_EQ(Evict(), FrameIndex{0});
-  EXPECT_EQ(Evict(), FrameIndex{3});
+  EXPECT_EQ(
+      tester_.Pick(1, [](uint32_t frame) { return frame < 2 ? Verdict::kDefer : Verdict::kTake; }),
+      Frames({2}));
+  tester_.Written(1);
+  tester_.Written(0);
+  EXPECT_EQ(tester_.EvictAll(), Frames({1, 0, 3}));
 }
 
 TEST_F(ClockPolicyTest, WrittenPageThatWasHitMeanwhileStays) {
-  for (uint32_t i = 0; i < 2; ++i) Load(i, Hint::kScan);
-  EXPECT_EQ(policy_.PickVictim([](FrameIndex frame) {
-    return frame == FrameIndex{0} ? Verdict::kDefer : Verdict::kStop;
-  }),
-            kNoFrame);
-  policy_.OnHit(FrameIndex{0}, Hint::kNormal);
-  policy_.OnWritten(FrameIndex{0});
-  EXPECT_EQ(Evict(), FrameIndex{1});
+  for (uint32_t i = 0; i < 2; ++i) tester_.Load(i);
+  (void)tester_.Pick(1,
+                     [](uint32_t frame) { return frame == 0 ? Verdict::kDefer : Verdict::kStop; });
+  tester_.Hit(0);
+  tester_.Written(0);
+  EXPECT_EQ(tester_.Evict(), 1u);
 }
 
 TEST_F(ClockPolicyTest, PageThatLeftIsNotProposed) {
-  Load(0, Hint::kScan);
-  Load(1, Hint::kScan);
-  (void)policy_.PickVictim([](FrameIndex) { return Verdict::kDefer; });
-  policy_.OnWritten(FrameIndex{0});
-  policy_.OnEvicted(FrameIndex{0});  // its file was closed
-  EXPECT_EQ(Evict(), FrameIndex{1});
-  EXPECT_EQ(Evict(), kNoFrame);
+  tester_.Load(0);
+  tester_.Load(1);
+  (void)tester_.Pick(1, [](uint32_t) { return Verdict::kDefer; });
+  tester_.Written(0);
+  tester_.Drop(0);  // its file was closed
+  EXPECT_EQ(tester_.EvictAll(), Frames({1}));
 }
 
 TEST_F(ClockPolicyTest, FailedWriteIsNotRemembered) {
-  Load(0, Hint::kScan);
-  Load(1, Hint::kScan);
-  EXPECT_EQ(policy_.PickVictim([](FrameIndex frame) {
-    return frame == FrameIndex{0} ? Verdict::kDefer : Verdict::kStop;
-  }),
-            kNoFrame);
-  policy_.OnWriteFailed(FrameIndex{0});
-  policy_.OnWritten(FrameIndex{0});  // by a flush, later
-  EXPECT_EQ(Evict(), FrameIndex{0});
+  tester_.Load(0);
+  tester_.Load(1);
+  tester_.Load(2);
+  (void)tester_.Pick(1,
+                     [](uint32_t frame) { return frame == 0 ? Verdict::kDefer : Verdict::kStop; });
+  tester_.WriteFailed(0);
+  tester_.Written(0);  // by a flush, later
+  EXPECT_EQ(tester_.Evict(), 2u);
+}
+
+TEST_F(ClockPolicyTest, GrowsAndForgetsDroppedPages) {
+  LoadAll();
+  policy_.SetFrameCount(2 * kFrames);
+  for (uint32_t frame = kFrames; frame < 2 * kFrames; ++frame) tester_.Load(frame);
+  for (uint32_t frame = 0; frame < 6; ++frame) tester_.Drop(frame);
+  policy_.SetFrameCount(2);
+  EXPECT_EQ(tester_.EvictAll(), Frames({6, 7}));
 }
 
 }  // namespace

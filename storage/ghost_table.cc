@@ -1,0 +1,77 @@
+#include "fixpool/storage/ghost_table.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+
+namespace fixpool::storage {
+namespace {
+
+// Not absl::Hash, which differs from one process to the next: what is evicted is to depend on
+// what was asked for alone. The last step of MurmurHash3.
+uint64_t HashOf(const PageId& page) {
+  uint64_t bits = page.page_number ^ uint64_t { page.file.generation() } << 32;
+  bits += page.file.slot() * 0x9e3779b97f4a7c15u;
+  bits = (bits ^ bits >> 33) * 0xff51afd7ed558ccdu;
+  bits = (bits ^ bits >> 33) * 0xc4ceb9fe1a85ec53u;
+  return bits ^ bits >> 33;
+}
+
+// An eighth more than are to be remembered, so that few sets are full.
+size_t EntriesFor(uint32_t capacity, uint32_t ways) {
+  const uint64_t wanted = uint64_t{capacity} + capacity / 8;
+  return (wanted + ways - 1) / ways * ways;
+}
+
+}  // namespace
+
+GhostTable::GhostTable(const Options& options) : entries_(EntriesFor(options.max_capacity, kWays)) {
+  SetCapacity(options.capacity);
+}
+
+void GhostTable::SetCapacity(uint32_t capacity) {
+  FIXPOOL_CHECK(capacity >= 1 && capacity <= entries_.size(),
+                absl::StrCat("a ghost table of ", capacity, " pages"));
+  const uint32_t unit = (capacity + kMaxAge - 1) / kMaxAge;
+  // The times of what is in it count in the old unit.
+  if (unit != unit_) std::fill(entries_.begin(), entries_.end(), Entry());
+  capacity_ = capacity;
+  unit_ = unit;
+}
+
+GhostTable::Place GhostTable::PlaceOf(const PageId& page) {
+  const uint64_t hash = HashOf(page);
+  const uint64_t sets = entries_.size() / kWays;
+  const uint64_t set = ((hash >> 32) * sets) >> 32;
+  const uint16_t tag = static_cast<uint16_t>(hash);
+  return {.set = &entries_[set * kWays], .tag = tag == 0 ? uint16_t{1} : tag};
+}
+
+void GhostTable::Add(const PageId& page) {
+  const Place place = PlaceOf(page);
+  ++added_;
+  Entry* victim = place.set;
+  for (uint32_t way = 0; way < kWays; ++way) {
+    Entry& entry = place.set[way];
+    if (entry.tag == 0) {
+      victim = &entry;
+      break;
+    }
+    if (AgeOf(entry) > AgeOf(*victim)) victim = &entry;
+  }
+  *victim = {.tag = place.tag, .time = Now()};
+}
+
+bool GhostTable::Take(const PageId& page) {
+  const Place place = PlaceOf(page);
+  for (uint32_t way = 0; way < kWays; ++way) {
+    Entry& entry = place.set[way];
+    if (entry.tag != place.tag || AgeOf(entry) >= (capacity_ + unit_ - 1) / unit_) continue;
+    entry = Entry();
+    return true;
+  }
+  return false;
+}
+
+}  // namespace fixpool::storage

@@ -1,0 +1,26 @@
+#include "fixpool/storage/replacement_policy.h"
+
+#include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+
+namespace fixpool::storage {
+
+ReplacementPolicy::ReplacementPolicy(const Options& options)
+    : needs_every_hit_(options.needs_every_hit),
+      max_frames_(options.max_frames),
+      heat_(new std::atomic<uint8_t>[options.max_frames]()),
+      frame_count_(options.frame_count) {
+  FIXPOOL_CHECK(frame_count_ >= 1 && frame_count_ <= max_frames_,
+                absl::StrCat("a policy for ", frame_count_, " of ", max_frames_, " frames"));
+}
+
+void ReplacementPolicy::SetFrameCount(uint32_t frame_count) {
+  FIXPOOL_CHECK(frame_count >= 1 && frame_count <= max_frames_,
+                absl::StrCat("a policy for ", frame_count, " of ", max_frames_, " frames"));
+  frame_count_ = frame_count;
+  OnFrameCount();
+}
+
+bool ReplacementPolicy::OnHit(FrameIndex, Hint) { return false; }
+
+}  // namespace fixpool::storage
