@@ -148,8 +148,8 @@ class TaskPromise final : public TaskState {
 // Errors: no exceptions: one that leaves the coroutine is a CHECK.
 //
 // Of g++ 12: temporaries of an aggregate or closure type with a destructor, in an expression
-// with co_await, are destroyed twice, and `co_await (c ? A() : B())` destroys the task twice.
-// Give them a name before. See docs/coroutines.md.
+// with co_await, are destroyed twice, and `co_await (c ? A() : B())` crashes. Give them a name
+// before. See docs/coroutines.md.
 template <typename T>
 class [[nodiscard]] Task {
   static_assert(TaskResult<T>,

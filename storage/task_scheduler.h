@@ -91,7 +91,8 @@ class TaskScheduler {
 
   // Lets Progress take in what has come to an end, then resumes what is ready, once each, and
   // returns: what became ready meanwhile is left for the next time. Never waits. To be called
-  // again when CountReady() is not 0, or Progress has something new, or was interrupted.
+  // before the caller's loop waits, and again when CountReady() is not 0, or Progress has
+  // something new, or was interrupted.
   // FailedPrecondition: called in a task; another thread.
   absl::Status RunReady();
   // How many are ready now.

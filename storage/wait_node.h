@@ -62,7 +62,7 @@ class WaitNode {
   WaitNode& operator=(const WaitNode&) = delete;
 
   // Makes the task ready: it goes on behind those that are ready already, on its own thread.
-  // Any thread, under the lock, once the node is out of the list. Wait-free but for a retry
+  // Any thread, under the lock, once the node is out of the list. Takes no lock; retries
   // against others who wake tasks of the same scheduler; from another thread it may come to
   // Progress::Interrupt.
   void Wake();
