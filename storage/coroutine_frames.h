@@ -1,6 +1,8 @@
 #ifndef FIXPOOL_STORAGE_COROUTINE_FRAMES_H_
 #define FIXPOOL_STORAGE_COROUTINE_FRAMES_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::storage {
 

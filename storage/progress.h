@@ -1,8 +1,9 @@
 #ifndef FIXPOOL_STORAGE_PROGRESS_H_
 #define FIXPOOL_STORAGE_PROGRESS_H_
 
-#include "fixpool/io/environment.h"
 #include "fixpool/io/require_cpp20.h"
+
+#include "fixpool/io/environment.h"
 
 namespace fixpool::storage {
 

@@ -1,12 +1,13 @@
 #ifndef FIXPOOL_STORAGE_SPAWNED_TASK_H_
 #define FIXPOOL_STORAGE_SPAWNED_TASK_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <concepts>
 #include <coroutine>
 #include <utility>
 
 #include "fixpool/io/check.h"
-#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/task.h"
 #include "fixpool/storage/task_group.h"
 #include "fixpool/storage/task_state.h"

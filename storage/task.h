@@ -1,6 +1,8 @@
 #ifndef FIXPOOL_STORAGE_TASK_H_
 #define FIXPOOL_STORAGE_TASK_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -13,7 +15,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fixpool/io/check.h"
-#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/task_state.h"
 

@@ -1,10 +1,11 @@
 #ifndef FIXPOOL_STORAGE_TASK_GROUP_H_
 #define FIXPOOL_STORAGE_TASK_GROUP_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <cstddef>
 
 #include "absl/status/status.h"
-#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::storage {
 

@@ -1,11 +1,12 @@
 #ifndef FIXPOOL_STORAGE_TASK_LOOP_H_
 #define FIXPOOL_STORAGE_TASK_LOOP_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
-#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/progress.h"
 #include "fixpool/storage/wait_node.h"
 

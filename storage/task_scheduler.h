@@ -1,6 +1,8 @@
 #ifndef FIXPOOL_STORAGE_TASK_SCHEDULER_H_
 #define FIXPOOL_STORAGE_TASK_SCHEDULER_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -13,7 +15,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "fixpool/io/environment.h"
-#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/progress.h"
 #include "fixpool/storage/spawned_task.h"

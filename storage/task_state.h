@@ -1,10 +1,11 @@
 #ifndef FIXPOOL_STORAGE_TASK_STATE_H_
 #define FIXPOOL_STORAGE_TASK_STATE_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <coroutine>
 
 #include "absl/status/status.h"
-#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/task_loop.h"
 #include "fixpool/storage/wait_node.h"
 

@@ -1,10 +1,11 @@
 #ifndef FIXPOOL_STORAGE_WAIT_NODE_H_
 #define FIXPOOL_STORAGE_WAIT_NODE_H_
 
+#include "fixpool/io/require_cpp20.h"
+
 #include <coroutine>
 
 #include "fixpool/io/check.h"
-#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::storage {
 
