@@ -233,8 +233,8 @@ class PageArena {
   void AskOwners(absl::Span<const io::RegionId> victims, io::Deadline deadline);
 
   RegionPages* PagesIn(uint16_t slot) const { return &by_slot_[slot]; }
-  // Whether it is the handle of a live page of this arena.
-  bool IsLive(PageHandle handle) const;
+  // The table of a live page of this arena, or nullptr.
+  const RegionPages* FindLive(PageHandle handle) const;
   // The region, if it is in service and of this arena, or nullptr.
   RegionPages* Find(io::RegionId id) const;
   io::ValidationError WhyNot(PageHandle handle) const;
@@ -286,24 +286,27 @@ inline RegionPages* PageArena::Find(io::RegionId id) const {
   return pages;
 }
 
-inline bool PageArena::IsLive(PageHandle handle) const {
+inline const RegionPages* PageArena::FindLive(PageHandle handle) const {
   const uint16_t slot = handle.region.slot();
-  return ABSL_PREDICT_TRUE(slot < slot_count_ && by_slot_[slot].id() == handle.region &&
-                           by_slot_[slot].IsLive(handle.page_index, handle.generation));
+  if (ABSL_PREDICT_FALSE(slot >= slot_count_)) return nullptr;
+  const RegionPages* const pages = &by_slot_[slot];
+  const bool live =
+      pages->id() == handle.region && pages->IsLive(handle.page_index, handle.generation);
+  return ABSL_PREDICT_TRUE(live) ? pages : nullptr;
 }
 
 inline std::byte* PageArena::AddressOf(PageHandle handle) const {
-  if (!IsLive(handle)) return nullptr;
-  return PagesIn(handle.region.slot())->AddressOf(handle.page_index);
+  const RegionPages* const pages = FindLive(handle);
+  return pages == nullptr ? nullptr : pages->AddressOf(handle.page_index);
 }
 
 inline size_t PageArena::SizeOf(PageHandle handle) const {
-  if (!IsLive(handle)) return 0;
-  return size_t{options_.page_bytes} << PagesIn(handle.region.slot())->OrderOf(handle.page_index);
+  const RegionPages* const pages = FindLive(handle);
+  return pages == nullptr ? 0 : size_t{options_.page_bytes} << pages->OrderOf(handle.page_index);
 }
 
 inline std::optional<io::ValidationError> PageArena::Check(PageHandle handle) const {
-  if (IsLive(handle)) return std::nullopt;
+  if (FindLive(handle) != nullptr) return std::nullopt;
   return WhyNot(handle);
 }
 
