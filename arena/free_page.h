@@ -7,16 +7,22 @@
 
 namespace fixpool::arena {
 
-// Where a free run of pages begins: the slot of its region and the first page in it. How long
-// it is, its keeper knows. A value; thread-compatible.
+// Where a free run of pages begins: the slot of its region and the first page in it; and the
+// generation that it is in, where its keeper cares. How long it is, its keeper knows. A value;
+// thread-compatible.
 struct FreePage {
-  uint16_t slot = 0;
-  uint32_t page_index = 0;
+  uint16_t slot = 0;        // less than 2^14, as many buffers as a ring can have
+  uint32_t page_index = 0;  // less than 2^18, 1 GiB of 4 KiB
+  uint32_t generation = 0;  // even
 
-  // One word, which is never 0, and back.
-  uint64_t Pack() const { return uint64_t{1} << 63 | uint64_t{slot} << 32 | page_index; }
+  // One word, and back.
+  uint64_t Pack() const {
+    return uint64_t{slot} << 50 | uint64_t{page_index} << 32 | generation;
+  }
   static FreePage Unpack(uint64_t word) {
-    return {.slot = static_cast<uint16_t>(word >> 32), .page_index = static_cast<uint32_t>(word)};
+    return {.slot = static_cast<uint16_t>(word >> 50),
+            .page_index = static_cast<uint32_t>(word >> 32) & ((1u << 18) - 1),
+            .generation = static_cast<uint32_t>(word)};
   }
 
   friend constexpr bool operator==(FreePage, FreePage) = default;

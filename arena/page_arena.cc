@@ -13,7 +13,14 @@
 #include "fixpool/io/memory_region.h"
 
 namespace fixpool::arena {
+
+static_assert(io::FixedBufferRegistry::kMaxRegions <= 1u << 14);  // as FreePage has it
+static_assert(RegionPages::kMaxPages <= 1u << 18);
+
 namespace {
+
+// A thread gets 1/2^kFairShare of what the store has at most.
+constexpr int kFairShare = 4;
 
 absl::Status CheckOptions(const io::FixedBufferRegistry* registry,
                           const PageArena::Options& options) {
@@ -33,12 +40,6 @@ absl::Status CheckOptions(const io::FixedBufferRegistry* registry,
   return absl::OkStatus();
 }
 
-// Stands where there is no region, so that a handle's check need not ask whether anything does.
-RegionPages& NoPages() {
-  static RegionPages* const none = new RegionPages(PageArena::kMinPageBytes, 1);
-  return *none;
-}
-
 }  // namespace
 
 PageArena::PageArena(io::FixedBufferRegistry* registry, const Options& options)
@@ -46,14 +47,9 @@ PageArena::PageArena(io::FixedBufferRegistry* registry, const Options& options)
       options_(options),
       shape_(options.page_bytes),
       slot_count_(registry->capacity()),
-      by_slot_(std::make_unique<std::atomic<RegionPages*>[]>(slot_count_)),
+      by_slot_(std::make_unique<RegionPages[]>(slot_count_)),
       store_(slot_count_, OrderOf(kMaxPageBytes)),
-      tables_(slot_count_),
-      magazines_(options.thread_magazines, [this](Magazine& magazine) { Empty(magazine); }) {
-  for (uint32_t slot = 0; slot < slot_count_; ++slot) {
-    by_slot_[slot].store(&NoPages(), std::memory_order_relaxed);
-  }
-}
+      magazines_(options.thread_magazines, [this](Magazine& magazine) { Empty(magazine); }) {}
 
 PageArena::~PageArena() = default;
 
@@ -78,46 +74,58 @@ int PageArena::OrderOf(size_t size_bytes) const {
 }
 
 // Fills half of the magazine with what is left in plenty, one page with what is not.
-ABSL_ATTRIBUTE_NOINLINE std::optional<PageHandle> PageArena::AllocateSlow(Magazine* magazine,
-                                                                          int order) {
+ABSL_ATTRIBUTE_NOINLINE std::optional<PageHandle> PageArena::AllocateSlow(int order) {
+  if (fork_guard_.forked()) return std::nullopt;
+  Magazine* const magazine = magazines_.Mine();
   std::array<FreePage, MagazineShape::kMostPerOrder / 2 + 1> taken;
-  const size_t room = magazine == nullptr ? 0 : shape_.CapacityOf(order) / 2;
   io::MutexLock lock(mutex_);
-  const size_t fair = store_.free_pages() >> order >> 4;
-  const size_t count = TakeLocked(order, absl::MakeSpan(taken).first(1 + std::min(room, fair)));
+  if (magazine != nullptr && magazine->closed()) Reopen(*magazine);
+  const bool fill = magazine != nullptr && !magazine->closed();
+  const size_t room = fill ? shape_.CapacityOf(order) / 2 : 0;
+  const size_t fair = store_.free_pages() >> order >> kFairShare;
+  const size_t count =
+      TakeLocked(magazine, order, absl::MakeSpan(taken).first(1 + std::min(room, fair)));
   if (count == 0) return std::nullopt;
   // The lowest is handed out first, so the others go in from the highest down.
   for (size_t i = count - 1; i > 0; --i) {
-    if (!magazine->Push(shape_, order, taken[i])) store_.Give(taken[i], order);
+    const FreePage page = WithGeneration(taken[i]);
+    if (!magazine->PushLocked(shape_, order, page)) store_.Give(page, order);
   }
-  return Claim(taken[0], order);
+  return Claim(WithGeneration(taken[0]), order);
 }
 
-uint64_t PageArena::Pushes() const {
-  uint64_t pushes = 0;
-  magazines_.ForEach([&](const Magazine& magazine) { pushes += magazine.pushes(); });
-  return pushes;
+FreePage PageArena::WithGeneration(FreePage page) const {
+  page.generation = PagesIn(page.slot)->GenerationOf(page.page_index);
+  return page;
+}
+
+// Where pages are so scarce that they were taken back from the threads, the next ones would have to
+// be taken back soon, at some microseconds a time; so the threads do without magazines meanwhile.
+void PageArena::Reopen(Magazine& magazine) {
+  TakeAllOf(magazine);  // if it was closed, but nobody dared to take what is in it
+  if (store_.free_pages() >> kFairShare > 0) magazine.Open(magazines_.barrier());
+}
+
+void PageArena::TakeAllOf(Magazine& magazine) {
+  magazine.TakeAll(shape_, [&](FreePage page, int order) {
+    mutex_.AssertHeld();
+    store_.Give(page, order);
+  });
 }
 
 // 0 only if there was a moment in which no such run was free. Nothing moves between store and
-// magazines meanwhile; but a page that was freed into a magazine behind the back of the search,
-// while another was allocated in front of it, would have been overlooked.
-size_t PageArena::TakeLocked(int order, absl::Span<FreePage> out) {
-  while (true) {
-    size_t count = store_.Take(order, out);
-    if (count > 0) return count;
-    const uint64_t pushes = Pushes();
-    magazines_.ForEach([&](Magazine& magazine) {
-      magazine.Steal(
-          shape_, [](FreePage) { return true; },
-          [&](FreePage page, int its_order) {
-            mutex_.AssertHeld();
-            store_.Give(page, its_order);
-          });
-    });
-    count = store_.Take(order, out.first(1));
-    if (count > 0 || Pushes() == pushes) return count;
-  }
+// magazines meanwhile.
+size_t PageArena::TakeLocked(Magazine* magazine, int order, absl::Span<FreePage> out) {
+  size_t count = store_.Take(order, out);
+  if (count > 0) return count;
+  if (magazine != nullptr) TakeAllOf(*magazine);
+  count = store_.Take(order, out.first(1));
+  if (count > 0) return count;
+  magazines_.Recall(shape_, magazine, [&](FreePage page, int its_order) {
+    mutex_.AssertHeld();
+    store_.Give(page, its_order);
+  });
+  return store_.Take(order, out.first(1));
 }
 
 std::optional<PageHandle> PageArena::TryAllocate(size_t size_bytes) {
@@ -155,18 +163,36 @@ absl::Status PageArena::Exhausted(int order) const {
 size_t PageArena::free_count() const {
   io::MutexLock lock(mutex_);
   size_t count = store_.free_pages();
-  magazines_.ForEach([&](const Magazine& magazine) { count += magazine.CountPages(shape_); });
+  magazines_.ForEach([&](const Magazine& magazine) { count += magazine.CountPages(); });
   return count;
 }
 
 // ---- Freeing ----
 
-absl::Status PageArena::RefuseToFree(PageHandle handle) const {
+// Everything that Free does not do itself: errors, and pages that are not for the magazine.
+ABSL_ATTRIBUTE_NOINLINE absl::Status PageArena::FreeSlow(PageHandle handle) {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("PageArena::Free");
+  RegionPages* const pages = Find(handle.region);
+  if (pages == nullptr || handle.page_index >= pages->page_count()) return Refuse(handle);
+  int order = 0;
+  const RegionPages::Released released =
+      pages->Release(handle.page_index, handle.generation, order);
+  if (released == RegionPages::Released::kStale) return Refuse(handle);
+  if (released == RegionPages::Released::kFreed) {
+    const FreePage page = FreedFrom(handle);
+    Magazine* const magazine = magazines_.Mine();
+    if (magazine == nullptr || pages->draining() || !magazine->Push(shape_, order, page)) {
+      GiveBack(*pages, magazine, page, order);
+    }
+  }
+  return absl::OkStatus();
+}
+
+ABSL_ATTRIBUTE_NOINLINE absl::Status PageArena::Refuse(PageHandle handle) const {
   return Explain(WhyNot(handle), handle);
 }
 
-ABSL_ATTRIBUTE_NOINLINE void PageArena::GiveBackSlow(RegionPages& pages, Magazine* magazine,
-                                                     FreePage page, int order) {
+void PageArena::GiveBack(RegionPages& pages, Magazine* magazine, FreePage page, int order) {
   if (pages.draining()) {
     {
       io::MutexLock lock(mutex_);
@@ -179,9 +205,10 @@ ABSL_ATTRIBUTE_NOINLINE void PageArena::GiveBackSlow(RegionPages& pages, Magazin
   io::MutexLock lock(mutex_);
   store_.Give(page, order);
   if (magazine == nullptr) return;
+  if (magazine->closed()) return Reopen(*magazine);
   // The magazine is full: half of it, so that the next call, whichever it is, finds room or pages.
   for (size_t i = 0; i < shape_.CapacityOf(order) / 2; ++i) {
-    const std::optional<FreePage> another = magazine->Pop(shape_, order);
+    const std::optional<FreePage> another = magazine->PopLocked(shape_, order);
     if (!another.has_value()) break;
     store_.Give(*another, order);
   }
@@ -189,11 +216,8 @@ ABSL_ATTRIBUTE_NOINLINE void PageArena::GiveBackSlow(RegionPages& pages, Magazin
 
 void PageArena::Empty(Magazine& magazine) {
   io::MutexLock lock(mutex_);
-  for (int order = 0; order <= PageStore::kMaxOrder; ++order) {
-    while (const std::optional<FreePage> page = magazine.Pop(shape_, order)) {
-      store_.Give(*page, order);
-    }
-  }
+  TakeAllOf(magazine);
+  magazine.Close();
 }
 
 // ---- Handles ----

@@ -151,11 +151,10 @@ void PageArena::Publish(Region region) {
   const auto memory =
       io::MemoryRegion::Create(region.mapping->base(), region.mapping->size_bytes());
   io::MutexLock regions_lock(regions_mutex_);
-  std::unique_ptr<RegionPages>& pages = tables_[id.slot()];
-  if (pages == nullptr) {
-    pages = std::make_unique<RegionPages>(
-        options_.page_bytes, static_cast<uint32_t>(options_.region_bytes / options_.page_bytes));
-    by_slot_[id.slot()].store(pages.get(), std::memory_order_release);
+  RegionPages* const pages = PagesIn(id.slot());
+  if (!pages->prepared()) {
+    pages->Prepare(options_.page_bytes,
+                   static_cast<uint32_t>(options_.region_bytes / options_.page_bytes));
   }
   pages->Open(*memory, id);
   io::MutexLock lock(mutex_);
@@ -272,13 +271,9 @@ void PageArena::Resume(io::RegionId victim) {
 // Pages that are allocated, after taking from the threads those that are not.
 size_t PageArena::PagesOutOf(absl::Span<const io::RegionId> victims) {
   io::MutexLock lock(mutex_);
-  magazines_.ForEach([&](Magazine& magazine) {
-    magazine.Steal(
-        shape_, [&](FreePage page) { return PagesIn(page.slot)->draining(); },
-        [&](FreePage page, int order) {
-          mutex_.AssertHeld();
-          store_.Give(page, order);
-        });
+  magazines_.Recall(shape_, nullptr, [&](FreePage page, int order) {
+    mutex_.AssertHeld();
+    store_.Give(page, order);
   });
   size_t out = 0;
   for (const io::RegionId victim : victims) {

@@ -12,18 +12,23 @@ namespace fixpool::arena {
 
 void RegionPages::FreeStates::operator()(State* states) const { std::free(states); }
 
-// calloc: of a table for more pages than its first region has, the rest costs no memory.
-RegionPages::RegionPages(uint32_t page_bytes, uint32_t most_pages, uint32_t first_generation)
-    : page_shift_(std::countr_zero(page_bytes)),
-      most_pages_(most_pages),
-      states_(static_cast<State*>(std::calloc(most_pages, sizeof(State)))) {
-  FIXPOOL_CHECK(std::has_single_bit(page_bytes) && most_pages > 0 && most_pages <= kMaxPages &&
-                    first_generation % 2 == 0,
-                absl::StrCat(most_pages, " pages of ", page_bytes, " bytes"));
-  if (states_ == nullptr) throw std::bad_alloc();
+RegionPages::RegionPages(uint32_t page_bytes, uint32_t most_pages, uint32_t first_generation) {
+  Prepare(page_bytes, most_pages);
+  FIXPOOL_CHECK(first_generation % 2 == 0, absl::StrCat("generation ", first_generation));
   for (uint32_t i = 0; first_generation != 0 && i < most_pages; ++i) {
     states_[i].generation.store(first_generation, std::memory_order_relaxed);
   }
+}
+
+// calloc: of a table for more pages than its first region has, the rest costs no memory.
+void RegionPages::Prepare(uint32_t page_bytes, uint32_t most_pages) {
+  FIXPOOL_CHECK(!prepared() && std::has_single_bit(page_bytes) && most_pages > 0 &&
+                    most_pages <= kMaxPages,
+                absl::StrCat(most_pages, " pages of ", page_bytes, " bytes"));
+  page_shift_ = std::countr_zero(page_bytes);
+  most_pages_ = most_pages;
+  states_.reset(static_cast<State*>(std::calloc(most_pages, sizeof(State))));
+  if (states_ == nullptr) throw std::bad_alloc();
 }
 
 void RegionPages::Open(const io::MemoryRegion& region, io::RegionId id) {

@@ -38,7 +38,7 @@ namespace fixpool::arena {
 // Ownership: of the bookkeeping alone. It does not look at the region's memory; it only marks it
 // for AddressSanitizer.
 // Threads: thread-safe, and all but Open and Close wait-free; those are one thread's at a time.
-class RegionPages {
+class alignas(ABSL_CACHELINE_SIZE) RegionPages {
  public:
   static constexpr uint32_t kMaxPages = 1u << 18;
 
@@ -48,9 +48,14 @@ class RegionPages {
     kStale,    // nothing is allocated there under that generation; nothing was changed
   };
 
+  // Of no pages: no region can be opened, and nothing is live.
+  RegionPages() = default;
   // For regions of up to `most_pages`. All pages begin their lives at `first_generation`, which
   // is even and which tests alone set.
   RegionPages(uint32_t page_bytes, uint32_t most_pages, uint32_t first_generation = 0);
+  // Makes a table of no pages one for regions of up to `most_pages`. Once, before the first Open.
+  void Prepare(uint32_t page_bytes, uint32_t most_pages);
+  bool prepared() const { return most_pages_ != 0; }
   RegionPages(const RegionPages&) = delete;
   RegionPages& operator=(const RegionPages&) = delete;
 
@@ -67,7 +72,9 @@ class RegionPages {
 
   // Makes 2^order pages from `index` on an allocated run, and returns its generation. Requires
   // that they are free and nobody else's to claim.
-  uint32_t Claim(uint32_t index, int order);
+  uint32_t Claim(uint32_t index, int order) { return Claim(index, order, GenerationOf(index)); }
+  // The same for who knows the generation that the free run is in.
+  uint32_t Claim(uint32_t index, int order, uint32_t free_generation);
 
   // The same, backwards. Requires index < page_count(). Of several threads that release the
   // same run, one gets kFreed (or kRetired), and `order`.
@@ -107,20 +114,20 @@ class RegionPages {
     void operator()(State* states) const;
   };
 
-  // Written by Open and Close alone.
-  const int page_shift_;
-  const uint32_t most_pages_;
+  // Written by Prepare, Open and Close alone. Whoever finds its id here sees the rest.
   std::atomic<uint64_t> id_{io::RegionId::kUnregistered.bits()};
   std::atomic<uintptr_t> base_{0};
   std::atomic<uint32_t> page_count_{0};
   std::atomic<bool> draining_{false};
   std::atomic<uint32_t> retired_pages_{0};
-  const std::unique_ptr<State[], FreeStates> states_;
+  int page_shift_ = 0;
+  uint32_t most_pages_ = 0;
+  std::unique_ptr<State[], FreeStates> states_;
 };
 
-inline uint32_t RegionPages::Claim(uint32_t index, int order) {
+inline uint32_t RegionPages::Claim(uint32_t index, int order, uint32_t free_generation) {
   State& state = states_[index];
-  const uint32_t generation = state.generation.load(std::memory_order_relaxed) + 1;
+  const uint32_t generation = free_generation + 1;
   io::sanitizer::Unpoison(AddressOf(index), size_t{1} << (page_shift_ + order));
   state.order.store(static_cast<uint8_t>(order), std::memory_order_relaxed);
   state.generation.store(generation, std::memory_order_release);

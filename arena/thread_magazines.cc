@@ -8,6 +8,7 @@
 
 #include "fixpool/io/check.h"
 #include "fixpool/io/fork_guard.h"
+#include "fixpool/io/process_barrier.h"
 
 namespace fixpool::arena {
 namespace {
@@ -40,6 +41,7 @@ Directory& TheDirectory() {
 
 constinit thread_local std::array<ThreadMagazines::Entry, ThreadMagazines::kEntries>
     ThreadMagazines::entries_{};
+constinit thread_local ThreadMagazines::Entry ThreadMagazines::last_{};
 constinit thread_local bool ThreadMagazines::exiting_ = false;
 
 // A key and not a thread_local with a destructor, which would come to an allocation for each
@@ -61,7 +63,9 @@ ThreadMagazines::ThreadMagazines(size_t count, std::function<void(Magazine&)> em
     : serial_(next_serial.fetch_add(1, std::memory_order_relaxed)),
       count_(count),
       empty_(std::move(empty)),
-      magazines_(std::make_unique<Magazine[]>(count)) {
+      magazines_(std::make_unique<Magazine[]>(count)),
+      barrier_(io::ProcessBarrier::Register() ? Magazine::Barrier::kThief
+                                              : Magazine::Barrier::kOwner) {
   spare_.reserve(count);
   Directory& directory = TheDirectory();
   io::MutexLock lock(directory.mutex);
@@ -74,9 +78,48 @@ ThreadMagazines::~ThreadMagazines() {
   std::erase_if(directory.alive, [this](const auto& entry) { return entry.second == this; });
 }
 
+// True only if there was a moment in which they all were: a page that was freed into one that had
+// been looked into, while another was allocated from one that had not, would be overlooked.
+bool ThreadMagazines::OthersAreEmpty(const Magazine* mine) {
+  while (true) {
+    const uint64_t pushes = PushesOfOthers(mine);
+    bool empty = true;
+    ForEach([&](const Magazine& magazine) {
+      if (&magazine != mine && !magazine.closed() && magazine.CountPages() > 0) empty = false;
+    });
+    if (!empty) return false;
+    if (PushesOfOthers(mine) == pushes) return true;
+  }
+}
+
+uint64_t ThreadMagazines::PushesOfOthers(const Magazine* mine) {
+  uint64_t pushes = 0;
+  ForEach([&](const Magazine& magazine) {
+    if (&magazine != mine) pushes += magazine.pushes();
+  });
+  return pushes;
+}
+
+// False: owners that rely on the process's barrier may be inside, because there is none any more.
+// They learn of it when they open their magazines again.
+bool ThreadMagazines::CloseOthers(const Magazine* mine) {
+  bool wants_barrier = false;
+  ForEach([&](Magazine& magazine) {
+    if (&magazine == mine || magazine.closed()) return;
+    magazine.Close();
+    if (magazine.barrier() == Magazine::Barrier::kThief) wants_barrier = true;
+  });
+  if (!wants_barrier) return barrier_ == Magazine::Barrier::kThief;
+  if (barrier_ == Magazine::Barrier::kThief && !io::ProcessBarrier::Run()) {
+    barrier_ = Magazine::Barrier::kOwner;
+  }
+  return barrier_ == Magazine::Barrier::kThief;
+}
+
 // Under the directory's lock, so that the arena cannot go away meanwhile.
 void ThreadMagazines::GiveUp(Entry& entry) {
   const Entry given = std::exchange(entry, Entry());
+  if (last_.serial == given.serial) last_ = Entry();
   if (given.magazine == nullptr) return;
   Directory& directory = TheDirectory();
   io::MutexLock lock(directory.mutex);
@@ -103,6 +146,7 @@ Magazine* ThreadMagazines::MineSlow() {
     entry.magazine = &magazines_[used];
     used_.store(used + 1, std::memory_order_release);
   }
+  last_ = entry;
   return entry.magazine;
 }
 

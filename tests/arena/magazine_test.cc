@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "fixpool/io/mutex.h"
+#include "fixpool/io/process_barrier.h"
 #include "gtest/gtest.h"
 
 namespace fixpool::arena {
@@ -27,61 +29,101 @@ TEST(MagazineShapeTest, HoldsLessOfWhatIsLarger) {
 TEST(MagazineTest, GivesBackThePageThatCameLast) {
   const MagazineShape shape(4096);
   Magazine magazine;
+  magazine.Open(Magazine::Barrier::kThief);
   EXPECT_EQ(magazine.Pop(shape, 0), std::nullopt);
   for (uint32_t i = 0; i < 64; ++i) ASSERT_TRUE(magazine.Push(shape, 0, Page(i)));
   EXPECT_FALSE(magazine.Push(shape, 0, Page(64)));
   EXPECT_FALSE(magazine.Push(shape, 7, Page(128)));
   ASSERT_TRUE(magazine.Push(shape, 2, Page(100)));
-  EXPECT_EQ(magazine.CountPages(shape), 68u);
+  EXPECT_EQ(magazine.CountPages(), 68u);
   EXPECT_EQ(magazine.pushes(), 65u);
   for (uint32_t i = 64; i-- > 0;) ASSERT_EQ(magazine.Pop(shape, 0), Page(i));
   EXPECT_EQ(magazine.Pop(shape, 0), std::nullopt);
   EXPECT_EQ(magazine.Pop(shape, 2), Page(100));
 }
 
-TEST(MagazineTest, StealsWhatIsWanted) {
+TEST(MagazineTest, RefusesWhileItIsClosed) {
   const MagazineShape shape(4096);
-  Magazine magazine;
-  for (uint32_t i = 0; i < 8; ++i) ASSERT_TRUE(magazine.Push(shape, 0, Page(i)));
-  std::set<uint32_t> stolen;
-  const size_t count = magazine.Steal(
-      shape, [](FreePage page) { return page.page_index % 2 == 0; },
-      [&](FreePage page, int order) {
-        EXPECT_EQ(order, 0);
-        stolen.insert(page.page_index);
-      });
-  EXPECT_EQ(count, 4u);
-  EXPECT_EQ(stolen, (std::set<uint32_t>{0, 2, 4, 6}));
-  // The owner does not notice but by what is missing.
-  for (const uint32_t left : {7u, 5u, 3u, 1u}) EXPECT_EQ(magazine.Pop(shape, 0), Page(left));
-  EXPECT_EQ(magazine.Pop(shape, 0), std::nullopt);
+  for (const auto barrier : {Magazine::Barrier::kThief, Magazine::Barrier::kOwner}) {
+    Magazine magazine;
+    EXPECT_TRUE(magazine.closed());
+    EXPECT_FALSE(magazine.Push(shape, 0, Page(1)));
+    magazine.Open(barrier);
+    EXPECT_EQ(magazine.barrier(), barrier);
+    EXPECT_TRUE(magazine.Push(shape, 0, Page(1)));
+    magazine.Close();
+    EXPECT_EQ(magazine.barrier(), barrier);
+    EXPECT_FALSE(magazine.Push(shape, 0, Page(2)));
+    EXPECT_EQ(magazine.Pop(shape, 0), std::nullopt);
+    magazine.Open(barrier);
+    EXPECT_EQ(magazine.Pop(shape, 0), Page(1));
+  }
 }
 
-TEST(MagazineTest, AStolenPageIsNobodyElses) {
+TEST(MagazineTest, GivesAllToAThief) {
   const MagazineShape shape(4096);
   Magazine magazine;
+  magazine.Open(Magazine::Barrier::kThief);
+  for (uint32_t i = 0; i < 8; ++i) ASSERT_TRUE(magazine.Push(shape, i % 2, Page(i)));
+  magazine.Close();
+  magazine.WaitForOwner();
+  std::set<uint32_t> taken;
+  const size_t count = magazine.TakeAll(shape, [&](FreePage page, int order) {
+    EXPECT_EQ(order, static_cast<int>(page.page_index % 2));
+    taken.insert(page.page_index);
+  });
+  EXPECT_EQ(count, 8u);
+  EXPECT_EQ(taken.size(), 8u);
+  EXPECT_EQ(magazine.CountPages(), 0u);
+}
+
+// An owner that pushes and pops, and opens again what a thief closed and emptied.
+void ThiefAndOwner(Magazine::Barrier barrier) {
+  const MagazineShape shape(4096);
+  Magazine magazine;
+  io::Mutex lock;
   constexpr uint32_t kPages = 100'000;
   std::vector<std::atomic<int>> seen(kPages);
   std::atomic<bool> stop{false};
+  std::atomic<bool> failed{false};
   std::thread thief([&] {
     while (!stop.load()) {
-      magazine.Steal(
-          shape, [](FreePage) { return true; },
-          [&](FreePage page, int) { seen[page.page_index].fetch_add(1); });
+      {
+        io::MutexLock held(lock);
+        magazine.Close();
+        if (barrier == Magazine::Barrier::kThief && !io::ProcessBarrier::Run()) failed = true;
+        magazine.WaitForOwner();
+        magazine.TakeAll(shape, [&](FreePage page, int) { seen[page.page_index].fetch_add(1); });
+      }
+      std::this_thread::yield();
     }
   });
   for (uint32_t next = 0; next < kPages;) {
+    if (magazine.closed()) {
+      io::MutexLock held(lock);
+      magazine.Open(barrier);
+    }
     for (int i = 0; i < 5 && next < kPages; ++i) {
       if (magazine.Push(shape, 0, Page(next))) ++next;
     }
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 4; ++i) {
       if (const auto page = magazine.Pop(shape, 0)) seen[page->page_index].fetch_add(1);
     }
   }
   stop.store(true);
   thief.join();
-  while (const auto page = magazine.Pop(shape, 0)) seen[page->page_index].fetch_add(1);
+  while (const auto page = magazine.PopLocked(shape, 0)) seen[page->page_index].fetch_add(1);
+  EXPECT_FALSE(failed.load());
   for (uint32_t i = 0; i < kPages; ++i) ASSERT_EQ(seen[i].load(), 1) << i;
+}
+
+TEST(MagazineTest, AStolenPageIsNobodyElses) {
+  if (!io::ProcessBarrier::Register()) GTEST_SKIP() << "there is no membarrier(2) here";
+  ThiefAndOwner(Magazine::Barrier::kThief);
+}
+
+TEST(MagazineTest, AStolenPageIsNobodyElsesWithTheOwnersBarrier) {
+  ThiefAndOwner(Magazine::Barrier::kOwner);
 }
 
 }  // namespace

@@ -1,11 +1,15 @@
 // A PageArena in the hands of several threads.
 
+#include <sys/syscall.h>
+
 #include <atomic>
 #include <barrier>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <random>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -13,7 +17,9 @@
 #include "fixpool/arena/page_arena.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/fixed_buffer_registry.h"
+#include "fixpool/io/process_barrier.h"
 #include "gtest/gtest.h"
+#include "tests/support/child_process.h"
 #include "tests/support/seed.h"
 
 namespace fixpool::arena {
@@ -153,6 +159,91 @@ TEST_F(PageArenaThreadsTest, ThreadsWithoutAMagazineGetPagesToo) {
     });
     EXPECT_EQ((*arena)->free_count(), 64u);
   }
+}
+
+// Magazines in use, emptied again and again: four threads hold and give back pages while a fifth
+// asks for more than there are and must be refused only while it has to be.
+void TakeBackFromThreads(PageArena& arena) {
+  constexpr size_t kEach = 8;
+  const size_t all_free_but = 4 * kEach;
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&arena, &stop, t] {
+      std::vector<std::pair<PageHandle, uint64_t>> held;
+      for (uint64_t i = 1; !stop.load(); ++i) {
+        while (held.size() < kEach) {
+          const auto page = arena.TryAllocate();
+          if (!page.has_value()) break;
+          const uint64_t tag = static_cast<uint64_t>(t) << 32 | i;
+          WriteTag(arena.AddressOf(*page), tag);
+          held.emplace_back(*page, tag);
+        }
+        for (const auto& [page, tag] : held) {
+          EXPECT_TRUE(HasTag(arena.AddressOf(page), tag));
+          EXPECT_TRUE(arena.Free(page).ok());
+        }
+        held.clear();
+      }
+    });
+  }
+  for (int round = 0; round < 100; ++round) {
+    std::vector<PageHandle> mine;
+    while (const auto page = arena.TryAllocate()) mine.push_back(*page);
+    EXPECT_GE(mine.size(), arena.page_count() - all_free_but);
+    for (const PageHandle& page : mine) EXPECT_TRUE(arena.Free(page).ok());
+  }
+  stop.store(true);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(arena.free_count(), arena.page_count());
+}
+
+TEST_F(PageArenaThreadsTest, TakesBackWhatBusyThreadsKeep) {
+  TakeBackFromThreads(*Make(512, 256));
+}
+
+// The same where the kernel has no membarrier(2), and where it refuses it after it promised.
+TEST(PageArenaBarrierTest, TakesBackWhatBusyThreadsKeepWithoutMembarrier) {
+  FIXPOOL_IN_CHILD([] {
+    if (auto why = tests::ForbidSystemCall(SYS_membarrier, EPERM); !why.empty()) return why;
+    EXPECT_FALSE(io::ProcessBarrier::Register());
+    const auto registry = io::FixedBufferRegistry::Create({}).value();
+    TakeBackFromThreads(**PageArena::Create(registry.get(), {.size_bytes = 512 * kPageBytes}));
+    return std::string();
+  });
+}
+
+TEST(PageArenaBarrierTest, LosesNoPageWhenMembarrierIsForbiddenLater) {
+  FIXPOOL_IN_CHILD([] {
+    const auto registry = io::FixedBufferRegistry::Create({}).value();
+    const auto arena = *PageArena::Create(registry.get(), {.size_bytes = 512 * kPageBytes});
+    // Of both threads, the one that keeps pages and the one that wants them.
+    std::barrier step(2);
+    if (auto why = tests::ForbidSystemCall(SYS_membarrier, EPERM); !why.empty()) return why;
+    std::thread other([&] {
+      EXPECT_TRUE(arena->Free(*arena->TryAllocate()).ok());  // now it keeps some
+      step.arrive_and_wait();
+      step.arrive_and_wait();
+      EXPECT_TRUE(arena->Free(*arena->TryAllocate()).ok());  // finds its magazine closed
+      step.arrive_and_wait();
+      step.arrive_and_wait();
+    });
+    step.arrive_and_wait();
+    std::vector<PageHandle> mine;
+    while (const auto page = arena->TryAllocate()) mine.push_back(*page);
+    EXPECT_EQ(mine.size() + arena->free_count(), arena->page_count());
+    if (!mine.empty()) {
+      EXPECT_TRUE(arena->Free(mine.back()).ok());
+      mine.pop_back();
+    }
+    step.arrive_and_wait();
+    step.arrive_and_wait();
+    while (const auto page = arena->TryAllocate()) mine.push_back(*page);
+    EXPECT_EQ(mine.size(), arena->page_count());
+    step.arrive_and_wait();
+    other.join();
+    return std::string();
+  });
 }
 
 // One thread and more arenas than it remembers; arenas that go while threads remember them.
