@@ -303,13 +303,7 @@ PageLatch::Caller PageAccess::Caller() const {
 
 // Without the lock: the latch is ours.
 PageHold PageAccess::Grant() {
-  PageHold hold({.state = &state_,
-                 .word = word_,
-                 .data = state_.DataOf(frame_),
-                 .id = page_,
-                 .size_bytes = state_.page_bytes,
-                 .frame = frame_},
-                mode_);
+  PageHold hold(&state_, word_, state_.DataOf(frame_), page_, state_.page_bytes, frame_, mode_);
   if (needs_zeros_) std::memset(hold.data(), 0, hold.size_bytes());
   return hold;
 }

@@ -271,9 +271,9 @@ size_t PageCache::ReadMany(absl::Span<const PageId> pages,
   std::vector<PageId> missing;
   std::vector<size_t> places;
   for (size_t i = 0; i < pages.size(); ++i) {
-    PageHold hit = hit_path_.TryShared(pages[i], options.hint);
-    if (ABSL_PREDICT_TRUE(hit.holds_page())) {
-      guards[i] = ReadGuard(std::move(hit));
+    const HitPath::Latched hit = hit_path_.TryShared(pages[i], options.hint);
+    if (ABSL_PREDICT_TRUE(hit.word != nullptr)) {
+      guards[i] = MakeGuard<ReadGuard>(hit, pages[i], PageLatch::Mode::kShared);
       continue;
     }
     missing.push_back(pages[i]);

@@ -8,12 +8,14 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "absl/utility/utility.h"
 #include "fixpool/arena/ladder.h"
 #include "fixpool/arena/page_arena.h"
 #include "fixpool/io/engine_options.h"
@@ -27,6 +29,7 @@
 #include "fixpool/storage/optimistic_guard.h"
 #include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/page_latch.h"
 #include "fixpool/storage/policy_kind.h"
 
 namespace fixpool::storage {
@@ -155,35 +158,42 @@ class PageCache {
   absl::Status CloseFile(FileId file) { return CloseFile(file, CloseOptions()); }
 
   // The page, for reading. Errors: see above.
-  absl::StatusOr<ReadGuard> Read(const PageId& page, const AccessOptions& options) {
-    PageHold hit = hit_path_.TryShared(page, options.hint);
-    if (ABSL_PREDICT_TRUE(hit.holds_page())) return ReadGuard(std::move(hit));
-    return ReadSlowly(page, options);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<ReadGuard> Read(const PageId& page,
+                                                              const AccessOptions& options) {
+    const HitPath::Latched hit = hit_path_.TryShared(page, options.hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadSlowly(page, options);
+    return MakeGuard<ReadGuard>(hit, page, PageLatch::Mode::kShared);
   }
-  absl::StatusOr<ReadGuard> Read(const PageId& page) {
-    PageHold hit = hit_path_.TryShared(page, Hint::kNormal);
-    if (ABSL_PREDICT_TRUE(hit.holds_page())) return ReadGuard(std::move(hit));
-    return ReadSlowly(page, AccessOptions());
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<ReadGuard> Read(const PageId& page) {
+    const HitPath::Latched hit = hit_path_.TryShared(page, Hint::kNormal);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadSlowly(page, AccessOptions());
+    return MakeGuard<ReadGuard>(hit, page, PageLatch::Mode::kShared);
   }
   // The page, for a look that holds nobody up and may turn out to have been in vain: see
   // OptimisticGuard. Waits, and for what, as Read does. Errors: see above.
-  absl::StatusOr<OptimisticGuard> ReadOptimistic(const PageId& page, const AccessOptions& options) {
-    const OptimisticGuard hit = hit_path_.TryOptimistic(page, options.hint);
-    if (ABSL_PREDICT_TRUE(hit.has_page())) return hit;
-    return ReadOptimisticSlowly(page, options);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> ReadOptimistic(
+      const PageId& page, const AccessOptions& options) {
+    const HitPath::Seen hit = hit_path_.TryOptimistic(page, options.hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadOptimisticSlowly(page, options);
+    return MakeGuard(hit);
   }
-  absl::StatusOr<OptimisticGuard> ReadOptimistic(const PageId& page) {
-    const OptimisticGuard hit = hit_path_.TryOptimistic(page, Hint::kNormal);
-    if (ABSL_PREDICT_TRUE(hit.has_page())) return hit;
-    return ReadOptimisticSlowly(page, AccessOptions());
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> ReadOptimistic(const PageId& page) {
+    const HitPath::Seen hit = hit_path_.TryOptimistic(page, Hint::kNormal);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadOptimisticSlowly(page, AccessOptions());
+    return MakeGuard(hit);
   }
   // The page, for changing. Past the end of the file it is made, as by Make. Errors: see above.
-  absl::StatusOr<WriteGuard> Write(const PageId& page, const AccessOptions& options) {
-    PageHold hit = hit_path_.TryExclusive(page, options.hint);
-    if (ABSL_PREDICT_TRUE(hit.holds_page())) return WriteGuard(std::move(hit));
-    return WriteSlowly(page, options);
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<WriteGuard> Write(const PageId& page,
+                                                                const AccessOptions& options) {
+    const HitPath::Latched hit = hit_path_.TryExclusive(page, options.hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return WriteSlowly(page, options);
+    return MakeGuard<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
   }
-  absl::StatusOr<WriteGuard> Write(const PageId& page) { return Write(page, AccessOptions()); }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<WriteGuard> Write(const PageId& page) {
+    const HitPath::Latched hit = hit_path_.TryExclusive(page, Hint::kNormal);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return WriteSlowly(page, AccessOptions());
+    return MakeGuard<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
+  }
   // A page of zeros in place of whatever was there, without reading it; dirty from the start.
   // The file ends behind it or where it ended before. Errors: see above.
   absl::StatusOr<WriteGuard> Make(const PageId& page, const AccessOptions& options);
@@ -236,6 +246,22 @@ class PageCache {
  private:
   struct Rep;
   explicit PageCache(std::unique_ptr<Rep> rep);
+
+  // Of what HitPath found, where the caller wants it.
+  template <typename Guard>
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<Guard> MakeGuard(const HitPath::Latched& hit,
+                                                               PageId page,
+                                                               PageLatch::Mode mode) const {
+    return absl::StatusOr<Guard>(absl::in_place, std::in_place, hit_path_.state(), hit.word,
+                                 hit_path_.DataOf(hit.frame), page, hit_path_.page_bytes(),
+                                 hit.frame, mode);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> MakeGuard(
+      const HitPath::Seen& seen) const {
+    return absl::StatusOr<OptimisticGuard>(
+        absl::in_place, hit_path_.DataOf(seen.bits.frame()), hit_path_.page_bytes(), seen.word,
+        seen.bits, hit_path_.epoch(), seen.epoch);
+  }
 
   absl::StatusOr<ReadGuard> ReadSlowly(const PageId& page, const AccessOptions& options);
   absl::StatusOr<WriteGuard> WriteSlowly(const PageId& page, const AccessOptions& options);

@@ -30,12 +30,21 @@ class [[nodiscard]] ReadGuard {
  public:
   ReadGuard() = default;                                         // holds no page
   explicit ReadGuard(PageHold hold) : hold_(std::move(hold)) {}  // for PageCache
+  // Likewise, in place.
+  template <typename... Args>
+  explicit ReadGuard(std::in_place_t, Args&&... args) : hold_(std::forward<Args>(args)...) {}
   ReadGuard(ReadGuard&&) noexcept = default;
   ReadGuard& operator=(ReadGuard&&) noexcept = default;
 
   bool holds_page() const { return hold_.holds_page(); }
-  PageId page_id() const;
-  std::span<const std::byte> bytes() const;
+  PageId page_id() const {
+    hold_.CheckHoldsPage();
+    return hold_.page();
+  }
+  std::span<const std::byte> bytes() const {
+    hold_.CheckHoldsPage();
+    return {hold_.data(), hold_.size_bytes()};
+  }
 
   // Lets the page go now. Without effect on a guard that holds none.
   void Release() { hold_.Release(); }
@@ -57,17 +66,30 @@ class [[nodiscard]] WriteGuard {
  public:
   WriteGuard() = default;                                         // holds no page
   explicit WriteGuard(PageHold hold) : hold_(std::move(hold)) {}  // for PageCache
+  // Likewise, in place.
+  template <typename... Args>
+  explicit WriteGuard(std::in_place_t, Args&&... args) : hold_(std::forward<Args>(args)...) {}
   WriteGuard(WriteGuard&&) noexcept = default;
   WriteGuard& operator=(WriteGuard&&) noexcept = default;
 
   bool holds_page() const { return hold_.holds_page(); }
-  PageId page_id() const;
+  PageId page_id() const {
+    hold_.CheckHoldsPage();
+    return hold_.page();
+  }
 
   // Looking does not make the page dirty ...
-  std::span<const std::byte> bytes() const;
+  std::span<const std::byte> bytes() const {
+    hold_.CheckHoldsPage();
+    return {hold_.data(), hold_.size_bytes()};
+  }
   // ... asking for this does, whatever is done with it: the page will be written to disk
   // before it leaves memory. The span must not be used once the guard has been dropped.
-  std::span<std::byte> mutable_bytes();
+  std::span<std::byte> mutable_bytes() {
+    hold_.CheckHoldsPage();
+    hold_.MarkDirty();
+    return {hold_.data(), hold_.size_bytes()};
+  }
 
   // Lets the page go now. Without effect on a guard that holds none.
   void Release() { hold_.Release(); }

@@ -6,20 +6,20 @@
 namespace fixpool::storage {
 
 void PageHold::MarkDirty() {
-  CacheState* const state = page_.state;
+  CacheState* const state = state_;
   // While this hold lasts nobody writes the page back, so once is enough.
-  if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(page_.frame)) return;
+  if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(frame_)) return;
   io::MutexLock lock(state->mutex);
-  FrameTable::Edit(state->frames, page_.frame)->dirty = true;
+  FrameTable::Edit(state->frames, frame_)->dirty = true;
 }
 
 bool PageHold::TryReleaseExclusive(CacheState* state) {
-  PageWord seen(page_.word->load(std::memory_order_relaxed));
+  PageWord seen(word_->load(std::memory_order_relaxed));
   if (seen.guarded()) return false;
   state->words.epoch().Published(seen.Opened().version());
   uint64_t bits = seen.bits();
   // Fails only if it has been guarded since.
-  while (!page_.word->compare_exchange_weak(bits, seen.Opened().bits(), std::memory_order_release,
+  while (!word_->compare_exchange_weak(bits, seen.Opened().bits(), std::memory_order_release,
                                             std::memory_order_relaxed)) {
     if (PageWord(bits).guarded()) return false;
   }
@@ -31,11 +31,11 @@ void PageHold::ReleaseSlowly(CacheState* state) {
   io::MutexLock lock(state->mutex);
   bool wake;
   {
-    FrameTable::Edit frame(state->frames, page_.frame);
+    FrameTable::Edit frame(state->frames, frame_);
     wake = mode_ == PageLatch::Mode::kShared ? frame->latch.ReleaseShared()
                                              : frame->latch.ReleaseExclusive();
   }
-  wake |= state->frame_waiters > 0 && !state->frames[page_.frame].pinned();
+  wake |= state->frame_waiters > 0 && !state->frames[frame_].pinned();
   // Under the lock: whoever sees the page free may be about to destroy the cache.
   if (wake) state->reaper.Signal();
 }

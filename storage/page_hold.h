@@ -10,6 +10,7 @@
 
 #include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
+#include "fixpool/io/check.h"
 #include "fixpool/storage/frame_index.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
@@ -28,50 +29,62 @@ struct CacheState;
 // on another thread than the one that took it.
 class [[nodiscard]] PageHold {
  public:
-  // What is held.
-  struct Page {
-    CacheState* state = nullptr;
-    AtomicPageWord* word = nullptr;
-    std::byte* data = nullptr;
-    PageId id;
-    uint32_t size_bytes = 0;
-    FrameIndex frame = kNoFrame;
-  };
-
   PageHold() = default;  // holds nothing
-  // Takes over a latch that was granted to this thread.
-  PageHold(const Page& page, PageLatch::Mode mode)
-      : page_(page), entry_(ThreadHolds::Took(page.word)), mode_(mode) {}
+  // Takes over a latch on the page in `frame` that was granted to this thread.
+  PageHold(CacheState* state, AtomicPageWord* word, std::byte* data, const PageId& page,
+           uint32_t size_bytes, FrameIndex frame, PageLatch::Mode mode)
+      : state_(state),
+        word_(word),
+        data_(data),
+        entry_(ThreadHolds::Took(word)),
+        page_(page),
+        size_bytes_(size_bytes),
+        frame_(frame),
+        mode_(mode) {}
   PageHold(PageHold&& other) noexcept
-      : page_(other.page_), entry_(other.entry_), mode_(other.mode_) {
-    other.page_.state = nullptr;
-  }
+      : state_(std::exchange(other.state_, nullptr)),
+        word_(other.word_),
+        data_(other.data_),
+        entry_(other.entry_),
+        page_(other.page_),
+        size_bytes_(other.size_bytes_),
+        frame_(other.frame_),
+        mode_(other.mode_) {}
   PageHold& operator=(PageHold&& other) noexcept {
     if (this == &other) return *this;
     Release();
-    page_ = other.page_;
+    state_ = std::exchange(other.state_, nullptr);
+    word_ = other.word_;
+    data_ = other.data_;
     entry_ = other.entry_;
+    page_ = other.page_;
+    size_bytes_ = other.size_bytes_;
+    frame_ = other.frame_;
     mode_ = other.mode_;
-    other.page_.state = nullptr;
     return *this;
   }
   ~PageHold() { Release(); }
 
-  bool holds_page() const { return page_.state != nullptr; }
+  bool holds_page() const { return state_ != nullptr; }
+  void CheckHoldsPage() const {
+    FIXPOOL_CHECK(holds_page(),
+                  "a guard was used that holds no page: it was moved from, released, or never "
+                  "given one");
+  }
   // The rest requires that, but for Release().
-  const PageId& page() const { return page_.id; }
-  std::byte* data() const { return page_.data; }
-  uint32_t size_bytes() const { return page_.size_bytes; }
+  const PageId& page() const { return page_; }
+  std::byte* data() const { return data_; }
+  uint32_t size_bytes() const { return size_bytes_; }
 
   // The word of the page; whoever reads it while this is held sees the life that it is in.
-  const AtomicPageWord* word() const { return page_.word; }
+  const AtomicPageWord* word() const { return word_; }
 
   // Requires the exclusive latch.
   void MarkDirty();
 
   void Release() {
-    if (page_.state == nullptr) return;
-    CacheState* const state = std::exchange(page_.state, nullptr);
+    if (state_ == nullptr) return;
+    CacheState* const state = std::exchange(state_, nullptr);
     ThreadHolds::Dropped(entry_);
     const bool released =
         mode_ == PageLatch::Mode::kShared ? TryReleaseShared() : TryReleaseExclusive(state);
@@ -80,10 +93,10 @@ class [[nodiscard]] PageHold {
 
  private:
   bool TryReleaseShared() {
-    PageWord seen(page_.word->load(std::memory_order_relaxed));
+    PageWord seen(word_->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     while (ABSL_PREDICT_TRUE(!seen.guarded())) {
-      if (page_.word->compare_exchange_weak(bits, seen.MinusReader().bits(),
+      if (word_->compare_exchange_weak(bits, seen.MinusReader().bits(),
                                             std::memory_order_release,
                                             std::memory_order_relaxed)) {
         return true;
@@ -95,8 +108,13 @@ class [[nodiscard]] PageHold {
   bool TryReleaseExclusive(CacheState* state);
   ABSL_ATTRIBUTE_NOINLINE void ReleaseSlowly(CacheState* state);
 
-  Page page_;
+  CacheState* state_ = nullptr;
+  AtomicPageWord* word_ = nullptr;
+  std::byte* data_ = nullptr;
   ThreadHolds::Entry* entry_ = nullptr;
+  PageId page_;
+  uint32_t size_bytes_ = 0;
+  FrameIndex frame_ = kNoFrame;
   PageLatch::Mode mode_ = PageLatch::Mode::kShared;
 };
 

@@ -71,13 +71,15 @@ class Pages {
     std::vector<uint32_t> order(count);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), std::mt19937_64(1));
-    array_.resize(count);
-    for (uint32_t i = 0; i < count; ++i) {
-      auto guard = cache_->Make(IdOf(order[i]));
+    std::vector<uint32_t> next(count);
+    for (uint32_t i = 0; i < count; ++i) next[order[i]] = order[(i + 1) % count];
+    // In the order of page numbers, so that the chain goes back and forth in memory as well.
+    for (uint32_t page = 0; page < count; ++page) {
+      auto guard = cache_->Make(IdOf(page));
       if (!guard.ok()) return guard.status();
-      const Link link{.next = order[(i + 1) % count], .unused = 0};
+      const Link link{.next = next[page], .unused = 0};
       std::memcpy(guard->mutable_bytes().data(), &link, sizeof link);
-      array_[order[i]] = guard->bytes().data();
+      array_.push_back(guard->bytes().data());
     }
     return absl::OkStatus();
   }
