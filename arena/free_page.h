@@ -16,9 +16,7 @@ struct FreePage {
   uint32_t generation = 0;  // even
 
   // One word, and back.
-  uint64_t Pack() const {
-    return uint64_t{slot} << 50 | uint64_t{page_index} << 32 | generation;
-  }
+  uint64_t Pack() const { return uint64_t{slot} << 50 | uint64_t{page_index} << 32 | generation; }
   static FreePage Unpack(uint64_t word) {
     return {.slot = static_cast<uint16_t>(word >> 50),
             .page_index = static_cast<uint32_t>(word >> 32) & ((1u << 18) - 1),

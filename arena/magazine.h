@@ -89,7 +89,8 @@ class alignas(ABSL_CACHELINE_SIZE) Magazine {
     return ABSL_PREDICT_TRUE(mode_.load(std::memory_order_acquire) == kPlain) || EnterFenced();
   }
   int PlaceFor(const MagazineShape& shape, int order) const {
-    const int place = static_cast<int>(shape.begin[order] + counts_[order].load(std::memory_order_relaxed));
+    const int place =
+        static_cast<int>(shape.begin[order] + counts_[order].load(std::memory_order_relaxed));
     return ABSL_PREDICT_TRUE(place < shape.begin[order + 1]) ? place : -1;
   }
   void PushInside(int order, int place, FreePage page) {
@@ -200,9 +201,9 @@ class alignas(ABSL_CACHELINE_SIZE) Magazine {
 
   std::atomic<uint64_t> mode_{kClosed};  // written with the lock
   std::atomic<uint64_t> busy_{0};        // the owner's: 1 while it is inside Push or Pop
-  // Written by whoever is inside alone: the owner, or a thief that keeps it out. Whole words, though
-  // bytes would do: some processors hand a word from a store to the next load at once, a byte not
-  // (2 ns each, BM_PageArena_AllocateFree).
+  // Written by whoever is inside alone: the owner, or a thief that keeps it out. Whole words,
+  // though bytes would do: some processors hand a word from a store to the next load at once, a
+  // byte not (2 ns each, BM_PageArena_AllocateFree).
   std::array<std::atomic<uint64_t>, PageStore::kMaxOrder + 1> counts_{};
   std::atomic<uint64_t> pushes_{0};
   std::array<uint64_t, MagazineShape::kSlots> slots_{};

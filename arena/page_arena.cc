@@ -137,9 +137,9 @@ std::optional<PageHandle> PageArena::TryAllocate(size_t size_bytes) {
 absl::StatusOr<PageHandle> PageArena::Allocate(size_t size_bytes) {
   const int order = OrderOf(size_bytes);
   if (order < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("PageArena: a page of ", size_bytes, " bytes is not ", options_.page_bytes,
-                     " times a power of two, up to ", kMaxPageBytes));
+    return absl::InvalidArgumentError(absl::StrCat("PageArena: a page of ", size_bytes,
+                                                   " bytes is not ", options_.page_bytes,
+                                                   " times a power of two, up to ", kMaxPageBytes));
   }
   const std::optional<PageHandle> handle = TryAllocateOrder(order);
   if (ABSL_PREDICT_TRUE(handle.has_value())) return *handle;
@@ -154,10 +154,10 @@ absl::Status PageArena::Exhausted(int order) const {
                                                      FormatBytes(options_.page_bytes),
                                                      " are allocated"));
   }
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "PageArena: no ", FormatBytes(size_t{options_.page_bytes} << order), " in one piece are free; ",
-      free, " of ", page_count(), " pages of ", FormatBytes(options_.page_bytes),
-      " are, scattered between pages in use"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("PageArena: no ", FormatBytes(size_t{options_.page_bytes} << order),
+                   " in one piece are free; ", free, " of ", page_count(), " pages of ",
+                   FormatBytes(options_.page_bytes), " are, scattered between pages in use"));
 }
 
 size_t PageArena::free_count() const {
@@ -277,9 +277,8 @@ absl::Status PageArena::Validate(PageHandle handle) const {
 }
 
 ArenaReport PageArena::Report() const {
-  ArenaReport report{.page_bytes = options_.page_bytes,
-                     .page_count = page_count(),
-                     .free_count = free_count()};
+  ArenaReport report{
+      .page_bytes = options_.page_bytes, .page_count = page_count(), .free_count = free_count()};
   io::MutexLock lock(regions_mutex_);
   for (const Region& region : regions_) {
     RegionReport entry{.id = region.registration.id(),

@@ -105,7 +105,8 @@ class PageArena {
     bool dont_dump = false;
     NumaPlacement numa = {};
     // How many threads have free pages of their own; threads beyond these take the lock for
-    // every page. Each costs 1 KiB. Default: enough for one thread a CPU of most machines.
+    // every page. Each costs a little over 1 KiB. Default: enough for one thread a CPU of most
+    // machines.
     uint32_t thread_magazines = 64;
   };
 
@@ -125,7 +126,9 @@ class PageArena {
 
   // A free page of page_bytes(); nullopt if there is none. While fewer than page_count() -
   // retired pages are held (and only such), this succeeds: no page hides in a corner.
-  ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<PageHandle> TryAllocate() { return TryAllocateOrder(0); }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<PageHandle> TryAllocate() {
+    return TryAllocateOrder(0);
+  }
   // A free page of `size_bytes`: page_bytes() times a power of two, at most 1 MiB. nullopt: no
   // such run of pages is free, or there is no such size.
   std::optional<PageHandle> TryAllocate(size_t size_bytes);
@@ -244,13 +247,12 @@ class PageArena {
   const Options options_;
   const MagazineShape shape_;
   const io::ForkGuard fork_guard_;
-  // By the slot of a region's id. One of no pages until the arena first has a region there; in
-  // one piece, because a check of a handle that has to find the table first takes a nanosecond
-  // longer (BM_PageArena_Check). A region is in service while its slot's table has
-  // its id: from after it was registered until before it is released. So a handle whose region id
-  // (which is never issued twice) is found here needs no second look into the registry, which
-  // would cost as much again (BM_PageArena_Check), and whoever found a table may go on looking
-  // at it.
+  // By the slot of a region's id. One of no pages until the arena first has a region there. In
+  // one piece, so that a check of a handle need not find the table first. A region is in service
+  // while its slot's table has its id: from after it was registered until before it is released.
+  // So a handle whose region id (which is never issued twice) is found here needs no second look
+  // into the registry, which would cost as much again (BM_PageArena_Check), and whoever found a
+  // table may go on looking at it.
   const uint32_t slot_count_;
   const std::unique_ptr<RegionPages[]> by_slot_;
   std::atomic<size_t> page_count_{0};
@@ -321,16 +323,17 @@ inline FreePage PageArena::FreedFrom(PageHandle handle) {
 inline PageHandle PageArena::Claim(FreePage page, int order) {
   RegionPages& pages = *PagesIn(page.slot);
   const uint64_t generation = pages.Claim(page.page_index, order, page.generation);
-  const std::array<uint64_t, 2> words = {
-      pages.id().bits(), std::endian::native == std::endian::little
-                             ? generation << 32 | page.page_index
-                             : uint64_t{page.page_index} << 32 | generation};
+  const std::array<uint64_t, 2> words = {pages.id().bits(),
+                                         std::endian::native == std::endian::little
+                                             ? generation << 32 | page.page_index
+                                             : uint64_t{page.page_index} << 32 | generation};
   return std::bit_cast<PageHandle>(words);
 }
 
 // Here and in Free a call of anything out of line is the last thing that happens, so that nothing
 // needs to be saved for after it: that, too, is memory to write and to wait for.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline std::optional<PageHandle> PageArena::TryAllocateOrder(int order) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline std::optional<PageHandle> PageArena::TryAllocateOrder(
+    int order) {
   Magazine* const magazine = magazines_.MineIfKnown();
   if (ABSL_PREDICT_FALSE(magazine == nullptr || fork_guard_.forked())) return AllocateSlow(order);
   const uint64_t word = magazine->PopPacked(shape_, order);

@@ -27,11 +27,11 @@ absl::Status CheckCapacity(const io::FixedBufferRegistry& registry, size_t size_
   const size_t used = registry.region_count();
   const size_t free = registry.capacity() > used ? registry.capacity() - used : 0;
   if (wanted <= free) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "PageArena: ", size_bytes, " bytes are ", wanted, " regions of ", FormatBytes(region_bytes),
-      ", but the registry has ", free, " free slots of ", registry.capacity(),
-      "; raise FixedBufferRegistry::Options::capacity (at most ",
-      io::FixedBufferRegistry::kMaxRegions, ") or region_bytes"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("PageArena: ", size_bytes, " bytes are ", wanted, " regions of ",
+                   FormatBytes(region_bytes), ", but the registry has ", free, " free slots of ",
+                   registry.capacity(), "; raise FixedBufferRegistry::Options::capacity (at most ",
+                   io::FixedBufferRegistry::kMaxRegions, ") or region_bytes"));
 }
 
 // `status` with the words of where it happened in front, code and payloads kept.
@@ -46,8 +46,8 @@ absl::Status InRegion(size_t index, const absl::Status& status) {
 
 absl::Duration TimeUntil(io::Environment& environment, io::Deadline deadline) {
   if (deadline.is_infinite()) return absl::InfiniteDuration();
-  return std::max(absl::ZeroDuration(), absl::Nanoseconds(deadline.ns()) -
-                                            absl::Nanoseconds(environment.NowNs()));
+  return std::max(absl::ZeroDuration(),
+                  absl::Nanoseconds(deadline.ns()) - absl::Nanoseconds(environment.NowNs()));
 }
 
 }  // namespace
@@ -235,16 +235,18 @@ std::vector<io::RegionId> PageArena::ChooseVictims(size_t bytes) const {
     io::MutexLock lock(mutex_);
     for (const Region& region : regions_) {
       const io::RegionId id = region.registration.id();
-      candidates.push_back({.id = id,
-                            .size_bytes = region.mapping->size_bytes(),
-                            .used_pages = PagesIn(id.slot())->page_count() -
-                                          store_.FreePagesOf(id.slot())});
+      candidates.push_back(
+          {.id = id,
+           .size_bytes = region.mapping->size_bytes(),
+           .used_pages = PagesIn(id.slot())->page_count() - store_.FreePagesOf(id.slot())});
     }
   }
   // Among equals the highest, because the lowest are filled first.
-  std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-    return a.used_pages != b.used_pages ? a.used_pages < b.used_pages : a.id.slot() > b.id.slot();
-  });
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) {
+                     return a.used_pages != b.used_pages ? a.used_pages < b.used_pages
+                                                         : a.id.slot() > b.id.slot();
+                   });
   std::vector<io::RegionId> victims;
   for (const Candidate& candidate : candidates) {
     if (candidate.size_bytes > bytes || victims.size() + 1 == candidates.size()) continue;

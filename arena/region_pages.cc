@@ -22,9 +22,9 @@ RegionPages::RegionPages(uint32_t page_bytes, uint32_t most_pages, uint32_t firs
 
 // calloc: of a table for more pages than its first region has, the rest costs no memory.
 void RegionPages::Prepare(uint32_t page_bytes, uint32_t most_pages) {
-  FIXPOOL_CHECK(!prepared() && std::has_single_bit(page_bytes) && most_pages > 0 &&
-                    most_pages <= kMaxPages,
-                absl::StrCat(most_pages, " pages of ", page_bytes, " bytes"));
+  FIXPOOL_CHECK(
+      !prepared() && std::has_single_bit(page_bytes) && most_pages > 0 && most_pages <= kMaxPages,
+      absl::StrCat(most_pages, " pages of ", page_bytes, " bytes"));
   page_shift_ = std::countr_zero(page_bytes);
   most_pages_ = most_pages;
   states_.reset(static_cast<State*>(std::calloc(most_pages, sizeof(State))));

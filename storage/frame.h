@@ -28,16 +28,16 @@ struct Frame {
   PageId page;               // meaningless while kFree
   arena::PageHandle handle;  // checked before each transfer
   FrameState state = FrameState::kFree;
-  bool dirty = false;         // kResident: the bytes are newer than what was written last.
-                              // Never together with latch.write_back(): a write takes it off
-                              // when it starts, and puts it back when it fails
-  bool write_failed = false;  // dirty: the last attempt to write it failed, with `error`
-  uint32_t attached = 0;      // accesses under way that count on finding their page here
-  uint32_t writes_ended = 0;  // well or not; wraps
-  PageLatch latch;  // who holds the page, while `captured`; else its word tells
+  bool dirty = false;              // kResident: the bytes are newer than what was written last.
+                                   // Never together with latch.write_back(): a write takes it off
+                                   // when it starts, and puts it back when it fails
+  bool write_failed = false;       // dirty: the last attempt to write it failed, with `error`
+  uint32_t attached = 0;           // accesses under way that count on finding their page here
+  uint32_t writes_ended = 0;       // well or not; wraps
+  PageLatch latch;                 // who holds the page, while `captured`; else its word tells
   AtomicPageWord* word = nullptr;  // of the page; null: no translation leads here
   bool captured = false;           // the word is guarded
-  bool wanted = false;  // in the way of somebody who needs a frame: stays captured while held
+  bool wanted = false;   // in the way of somebody who needs a frame: stays captured while held
   bool closing = false;  // its file is being closed: stays captured
   uint16_t captures = 0;
   absl::Status error;  // of the failed read, or of the last write if it failed

@@ -23,8 +23,8 @@ FrameAddresses::FrameAddresses(std::vector<std::byte*> pages, uint32_t page_byte
   }
   mask_ = (1u << shift_) - 1;
   for (std::byte* const page : pages) {
-    const size_t offset_bytes =
-        (reinterpret_cast<uintptr_t>(page) >> page_shift_ & mask_) << page_shift_;
+    const size_t offset_bytes = (reinterpret_cast<uintptr_t>(page) >> page_shift_ & mask_)
+                                << page_shift_;
     if (blocks_.empty() || blocks_.back() != page - offset_bytes) {
       blocks_.push_back(page - offset_bytes);
     }
@@ -34,9 +34,9 @@ FrameAddresses::FrameAddresses(std::vector<std::byte*> pages, uint32_t page_byte
 FrameIndex FrameAddresses::IndexOf(const std::byte* page) const {
   const auto after = std::upper_bound(blocks_.begin(), blocks_.end(), page);
   const auto block = static_cast<uint32_t>(after - blocks_.begin() - 1);
-  return FrameIndex{(block << shift_) +
-                    static_cast<uint32_t>(static_cast<size_t>(page - blocks_[block]) >>
-                                          page_shift_)};
+  return FrameIndex{
+      (block << shift_) +
+      static_cast<uint32_t>(static_cast<size_t>(page - blocks_[block]) >> page_shift_)};
 }
 
 }  // namespace fixpool::storage

@@ -107,9 +107,9 @@ io::Deadline NextFrameRetry(const CacheState& state) {
 absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {
   const FrameTable::Counts& counts = state.frames.counts();
   std::string message =
-      absl::StrCat("no frame for ", state.NameOf(page), ": of ", state.frames.frame_count(), " frames, ",
-                   counts.pinned, " are pinned by guards or waited for, ", counts.dirty,
-                   " are dirty and ", counts.in_flight, " in flight");
+      absl::StrCat("no frame for ", state.NameOf(page), ": of ", state.frames.frame_count(),
+                   " frames, ", counts.pinned, " are pinned by guards or waited for, ",
+                   counts.dirty, " are dirty and ", counts.in_flight, " in flight");
   if (counts.failing > 0) {
     absl::StrAppend(&message, "; ", counts.failing, " of the dirty ones cannot be written");
     for (uint32_t i = 0; i < state.frames.size(); ++i) {

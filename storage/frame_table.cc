@@ -29,9 +29,9 @@ FrameIndex FrameTable::TakeFree() {
 void FrameTable::PutFree(FrameIndex index) {
   {
     Edit frame(*this, index);
-    FIXPOOL_CHECK(!frame->pinned() && !frame->dirty && !frame->latch.write_back() &&
-                      frame->word == nullptr,
-                  "a frame was freed that is still in use");
+    FIXPOOL_CHECK(
+        !frame->pinned() && !frame->dirty && !frame->latch.write_back() && frame->word == nullptr,
+        "a frame was freed that is still in use");
     frame->state = FrameState::kFree;
     frame->page = PageId();
     frame->write_failed = false;
@@ -68,8 +68,8 @@ void FrameTable::BeginCapture(Frame& frame) {
   if (frame.word == nullptr || frame.captured) return;
   PageWord seen = Load(*frame.word);
   uint64_t bits = seen.bits();
-  while (!frame.word->compare_exchange_weak(bits, seen.Guarded().bits(),
-                                            std::memory_order_acq_rel)) {
+  while (
+      !frame.word->compare_exchange_weak(bits, seen.Guarded().bits(), std::memory_order_acq_rel)) {
     seen = PageWord(bits);
   }
   frame.captured = true;
@@ -91,8 +91,8 @@ void FrameTable::Publish(Frame& frame) {
   if (seen.closed() && !closed) epoch_->Published(++version);
   if (!frame.latch.held()) frame.wanted = false;
   const bool calm = frame.captures == 0 && frame.state == FrameState::kResident &&
-                    frame.attached == 0 && frame.latch.calm() && !frame.wanted &&
-                    !frame.closing && frame.latch.readers() <= PageWord::kMaxReaders / 2;
+                    frame.attached == 0 && frame.latch.calm() && !frame.wanted && !frame.closing &&
+                    frame.latch.readers() <= PageWord::kMaxReaders / 2;
   uint32_t readers = 0;
   if (calm && frame.latch.held()) {
     readers = frame.latch.readers();

@@ -79,11 +79,11 @@ class PageAccess {
   const AccessOptions& options_;
   const PageLatch::Mode mode_;
 
-  FrameIndex frame_ = kNoFrame;  // where the page is, if it is
+  FrameIndex frame_ = kNoFrame;     // where the page is, if it is
   AtomicPageWord* word_ = nullptr;  // kGranted: its word
-  bool attached_ = false;        // to frame_
-  bool latch_wait_ = false;      // counted by the latch of frame_
-  bool frame_wait_ = false;      // counted in CacheState::frame_waiters
+  bool attached_ = false;           // to frame_
+  bool latch_wait_ = false;         // counted by the latch of frame_
+  bool frame_wait_ = false;         // counted in CacheState::frame_waiters
   bool counted_ = false;
   bool waited_ = false;
   bool needs_zeros_ = false;  // granted, and the bytes are not cleared yet

@@ -169,8 +169,7 @@ struct PageCache::Rep {
   const HitPath hit_path;
 };
 
-PageCache::PageCache(std::unique_ptr<Rep> rep)
-    : rep_(std::move(rep)), hit_path_(rep_->hit_path) {}
+PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)), hit_path_(rep_->hit_path) {}
 
 bool PageCache::forked() const { return rep_->state.fork_guard.forked(); }
 
@@ -231,18 +230,18 @@ absl::StatusOr<ReadGuard> PageCache::ReadSlowly(const PageId& page, const Access
 }
 
 absl::StatusOr<OptimisticGuard> PageCache::ReadOptimisticSlowly(const PageId& page,
-                                                               const AccessOptions& options) {
+                                                                const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::ReadOptimistic");
   const VersionEpoch& versions = rep_->state.words.epoch();
   const uint64_t epoch = versions.Now();
-  const absl::StatusOr<PageHold> hold =
-      PageAccess(rep_->state, page, Intent::kRead, options).Run();
+  const absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kRead, options).Run();
   if (!hold.ok()) return hold.status();
   return OptimisticGuard(hold->data(), hold->size_bytes(), hold->word(), Load(*hold->word()),
                          &versions, epoch);
 }
 
-absl::StatusOr<WriteGuard> PageCache::WriteSlowly(const PageId& page, const AccessOptions& options) {
+absl::StatusOr<WriteGuard> PageCache::WriteSlowly(const PageId& page,
+                                                  const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::Write");
   absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kWrite, options).Run();
   if (!hold.ok()) return hold.status();

@@ -56,6 +56,8 @@ namespace fixpool::storage {
 // A write that fails leaves the page dirty and in memory, to be tried again. A sync that fails
 // leaves the file unusable for writing: see Flush.
 //
+// A page that is in memory, and that nobody is in the way of, is found and latched without a
+// lock: see docs/page_cache.md.
 // Waiting: for the disk, a latch, or a frame, at most as long as the options say; then
 // DeadlineExceeded, or ResourceExhausted where it was a frame. While there is a clean page
 // that nobody holds, nobody waits for a write.
@@ -85,7 +87,7 @@ namespace fixpool::storage {
 class PageCache {
  public:
   struct Options {
-    // Memory for pages, in all; the tables take about 200 bytes a page beside it. Default:
+    // Memory for pages, in all; the tables take about 125 bytes a page beside it. Default:
     // enough to be of use, little enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // Bytes of a page: a power of two from 4 KiB to 1 MiB. Default: what most engines use.
@@ -258,9 +260,9 @@ class PageCache {
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> MakeGuard(
       const HitPath::Seen& seen) const {
-    return absl::StatusOr<OptimisticGuard>(
-        absl::in_place, hit_path_.DataOf(seen.bits.frame()), hit_path_.page_bytes(), seen.word,
-        seen.bits, hit_path_.epoch(), seen.epoch);
+    return absl::StatusOr<OptimisticGuard>(absl::in_place, hit_path_.DataOf(seen.bits.frame()),
+                                           hit_path_.page_bytes(), seen.word, seen.bits,
+                                           hit_path_.epoch(), seen.epoch);
   }
 
   absl::StatusOr<ReadGuard> ReadSlowly(const PageId& page, const AccessOptions& options);

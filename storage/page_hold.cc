@@ -20,7 +20,7 @@ bool PageHold::TryReleaseExclusive(CacheState* state) {
   uint64_t bits = seen.bits();
   // Fails only if it has been guarded since.
   while (!word_->compare_exchange_weak(bits, seen.Opened().bits(), std::memory_order_release,
-                                            std::memory_order_relaxed)) {
+                                       std::memory_order_relaxed)) {
     if (PageWord(bits).guarded()) return false;
   }
   return true;

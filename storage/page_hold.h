@@ -96,9 +96,8 @@ class [[nodiscard]] PageHold {
     PageWord seen(word_->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     while (ABSL_PREDICT_TRUE(!seen.guarded())) {
-      if (word_->compare_exchange_weak(bits, seen.MinusReader().bits(),
-                                            std::memory_order_release,
-                                            std::memory_order_relaxed)) {
+      if (word_->compare_exchange_weak(bits, seen.MinusReader().bits(), std::memory_order_release,
+                                       std::memory_order_relaxed)) {
         return true;
       }
       seen = PageWord(bits);

@@ -59,10 +59,10 @@ class PageView {
  private:
   template <size_t kBytes>
   ABSL_ATTRIBUTE_NO_SANITIZE_THREAD static void LoadWord(const std::byte* from, void* to) {
-    using Word = std::conditional_t<
-        kBytes == 8, uint64_t,
-        std::conditional_t<kBytes == 4, uint32_t,
-                           std::conditional_t<kBytes == 2, uint16_t, uint8_t>>>;
+    using Word =
+        std::conditional_t<kBytes == 8, uint64_t,
+                           std::conditional_t<kBytes == 4, uint32_t,
+                                              std::conditional_t<kBytes == 2, uint16_t, uint8_t>>>;
 #ifdef ABSL_HAVE_THREAD_SANITIZER
     // It looks at atomic loads all the same, and on its machines every load is an acquire.
     const Word word = *reinterpret_cast<const volatile Word*>(from);

@@ -107,11 +107,12 @@ size_t FileWords::reserved_bytes() const {
   return (1 + far_directories_.size()) * kDirectoryBytes + chunks_.size() * kChunkBytes;
 }
 
-PageWords::PageWords() : files_([] {
-      absl::StatusOr<ZeroedMemory> table = ZeroedMemory::Reserve(kMaxFiles * sizeof(Slot));
-      FIXPOOL_CHECK(table.ok(), table.status().message());
-      return *std::move(table);
-    }()) {}
+PageWords::PageWords()
+    : files_([] {
+        absl::StatusOr<ZeroedMemory> table = ZeroedMemory::Reserve(kMaxFiles * sizeof(Slot));
+        FIXPOOL_CHECK(table.ok(), table.status().message());
+        return *std::move(table);
+      }()) {}
 
 PageWords::~PageWords() = default;
 

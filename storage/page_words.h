@@ -112,7 +112,7 @@ class FileWords {
   const ZeroedMemory directory_;
   std::map<uint64_t, ZeroedMemory> far_directories_;  // by page number / kNearPages
   std::map<uint64_t, ChunkMemory> chunks_;            // by page number / kChunkPages
-  std::vector<PageNumber> cold_;  // the first page of each
+  std::vector<PageNumber> cold_;                      // the first page of each
   size_t touched_stretches_ = 0;
   uint64_t resident_ = 0;
 };

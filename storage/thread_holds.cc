@@ -81,10 +81,9 @@ ThreadHolds::Entry* ThreadHolds::TakeSlowly(const void* page) {
 
 uint32_t ThreadHolds::CountOf(const void* page) {
   if (mine_ == nullptr) return 0;
-  return static_cast<uint32_t>(
-      std::count_if(mine_->entries_.begin(), mine_->entries_.end(), [page](const Entry& entry) {
-        return entry.load(std::memory_order_relaxed) == page;
-      }));
+  return static_cast<uint32_t>(std::count_if(
+      mine_->entries_.begin(), mine_->entries_.end(),
+      [page](const Entry& entry) { return entry.load(std::memory_order_relaxed) == page; }));
 }
 
 bool ThreadHolds::Any() { return mine_ != nullptr && !mine_->Empty(); }

@@ -75,7 +75,7 @@ class ThreadHolds {
   // constinit: no look whether it was initialised, on every access.
   static constinit thread_local ThreadHolds* mine_;
 
-  uint32_t number_;  // fixed once it is in the list
+  uint32_t number_;                 // fixed once it is in the list
   std::atomic<bool> in_use_{true};  // by a living thread
   ThreadHolds* older_ = nullptr;    // in the list of all that were ever made
   uint32_t next_ = 0;

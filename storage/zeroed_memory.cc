@@ -13,9 +13,9 @@ absl::StatusOr<ZeroedMemory> ZeroedMemory::Reserve(size_t size_bytes) {
   void* const data = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("no address space for a table of ", size_bytes, " bytes: mmap: ",
-                     std::strerror(errno), " (see RLIMIT_AS and vm.max_map_count)"));
+    return absl::ResourceExhaustedError(absl::StrCat("no address space for a table of ", size_bytes,
+                                                     " bytes: mmap: ", std::strerror(errno),
+                                                     " (see RLIMIT_AS and vm.max_map_count)"));
   }
   // One touched word must not cost 2 MiB. Where there are no huge pages this fails, rightly.
   (void)madvise(data, size_bytes, MADV_NOHUGEPAGE);

@@ -198,9 +198,7 @@ void TakeBackFromThreads(PageArena& arena) {
   EXPECT_EQ(arena.free_count(), arena.page_count());
 }
 
-TEST_F(PageArenaThreadsTest, TakesBackWhatBusyThreadsKeep) {
-  TakeBackFromThreads(*Make(512, 256));
-}
+TEST_F(PageArenaThreadsTest, TakesBackWhatBusyThreadsKeep) { TakeBackFromThreads(*Make(512, 256)); }
 
 // The same where the kernel has no membarrier(2), and where it refuses it after it promised.
 TEST(PageArenaBarrierTest, TakesBackWhatBusyThreadsKeepWithoutMembarrier) {

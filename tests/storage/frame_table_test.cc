@@ -69,8 +69,8 @@ TEST_F(FrameTableTest, CountsEachKindAsItChanges) {
 }
 
 TEST_F(FrameTableTest, HolesAreNobodysFrames) {
-  FrameTable frames(8, {{.index = FrameIndex{6}, .handle = {}}, {.index = FrameIndex{2}, .handle = {}}},
-                    &epoch_);
+  FrameTable frames(
+      8, {{.index = FrameIndex{6}, .handle = {}}, {.index = FrameIndex{2}, .handle = {}}}, &epoch_);
   EXPECT_EQ(frames.size(), 8u);
   EXPECT_EQ(frames.frame_count(), 2u);
   EXPECT_EQ(frames.counts(), (Counts{.free = 2}));

@@ -86,8 +86,7 @@ TEST_P(PageCacheOptimisticTest, ErrorsAreThoseOfRead) {
   EXPECT_EQ(cache().ReadOptimistic(Page(2)).status().code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(cache().ReadOptimistic(PageId{}).status().code(), absl::StatusCode::kNotFound);
   const WriteGuard writer = *cache().Write(Page(0));
-  EXPECT_EQ(cache().ReadOptimistic(Page(0)).status().code(),
-            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(cache().ReadOptimistic(Page(0)).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_P(PageCacheOptimisticTest, PagesBeyondSixteenTebibytes) {

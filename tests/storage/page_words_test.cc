@@ -184,7 +184,8 @@ TEST(PageWordsTest, NoOtherLifeIsTakenForTheSame) {
   adversary.join();
   std::printf("%llu lives, %llu times the same bits, %llu believed\n",
               static_cast<unsigned long long>(words.epoch().Now() / 2),
-              static_cast<unsigned long long>(same_bits), static_cast<unsigned long long>(believed));
+              static_cast<unsigned long long>(same_bits),
+              static_cast<unsigned long long>(believed));
 }
 
 }  // namespace
