@@ -68,7 +68,9 @@ namespace fixpool::storage {
 // The destructor waits for transfers in flight, with a bound. Past it, their frames are never
 // given back to the arena, and the sink is told.
 // Threads: thread-safe, but for destruction. No thread of the cache's own: reading, evicting
-// and reaping are done by those who ask. Nothing allocates on a hit, a miss or an eviction.
+// and reaping are done by those who ask. Nothing allocates on a hit, a miss or an eviction, but
+// for the words of pages of a stretch of a file that is used for the first time (8 bytes each,
+// see docs/page_cache.md), and what ReadMany notes of pages that are missing.
 // In a forked child whatever returns a Status answers FailedPrecondition, and the pages of
 // guards are not there. Guards may be dropped; the destructor leaves everything as it is.
 //
