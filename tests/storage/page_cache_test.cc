@@ -3,11 +3,13 @@
 #include "fixpool/storage/page_cache.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <utility>
@@ -336,6 +338,27 @@ TEST(PageCacheCreateTest, PageSmallerThanTheBlocksOfTheDiskIsRefused) {
   file.reset();
   auto cache = *PageCache::Create({.memory_bytes = 1 << 20, .ladder = OrdinaryPages()});
   EXPECT_EQ(cache->OpenFile(path).ok(), kPageBytes % needs == 0);
+}
+
+// The largest file that ext4 can have.
+TEST_P(PageCacheTest, SparseFileOfSixteenTebibytesOpens) {
+  FIXPOOL_START_OR_SKIP(4);
+  const std::string path = scratch_.MakeFile("data.db", "");
+  constexpr off_t kSizeBytes = (off_t{16} << 40) - 4096;
+  if (truncate(path.c_str(), kSizeBytes) != 0) {
+    GTEST_SKIP() << "this file system has no files of 16 TiB: " << std::strerror(errno);
+  }
+  file_ = *cache().OpenFile(path);
+  const uint64_t last = kSizeBytes / kPageBytes - 1;
+  EXPECT_EQ(*cache().PageCount(file_), last + 1);
+  for (const uint64_t page : {last, uint64_t{0}, last / 2}) {
+    const absl::StatusOr<ReadGuard> guard = cache().Read(Page(page));
+    ASSERT_TRUE(guard.ok()) << guard.status();
+    EXPECT_EQ(guard->bytes()[kPageBytes - 1], std::byte{0});
+  }
+  EXPECT_EQ(cache().Read(Page(last + 1)).status().code(), absl::StatusCode::kOutOfRange);
+  EXPECT_TRUE(cache().Read(Page(last)).ok());
+  EXPECT_EQ(cache().Stats().hits, 1u);
 }
 
 }  // namespace
