@@ -174,33 +174,34 @@ void ThreadPoolCore::Book(uint32_t index, int result) {
   if (wake) environment_->Wake(done_epoch_);
 }
 
-void ThreadPoolCore::SleepForCompletion(uint32_t seen, Deadline deadline) {
-  environment_->Wait(done_epoch_, seen, deadline);
-  MutexLock lock(mutex_);
-  --sleepers_;
-}
-
 size_t ThreadPoolCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
-  while (true) {
-    uint32_t seen = 0;
+  uint32_t seen = 0;
+  for (bool slept = false;; slept = true) {
     {
       MutexLock lock(mutex_);
-      size_t count = 0;
-      while (count < completions.size() && !ready_.empty()) {
-        const uint32_t index = ready_.PopFront(operations_);
-        FillCompletion(operations_[index], completions[count++]);
-        operations_.Return(index);
-      }
+      if (slept) --sleepers_;
+      const size_t count = PopReady(completions);
       if (count > 0 || completions.empty() || operations_.taken() == 0) return count;
+      const uint32_t epoch = done_epoch_.load(std::memory_order_relaxed);
+      // Something was completed, and another thread has it. Decided under the lock that was looked
+      // under: between two, it could go to another thread unnoticed.
+      if (slept && epoch != seen) return 0;
       if (environment_->Expired(deadline)) return 0;
-      seen = done_epoch_.load(std::memory_order_relaxed);
+      seen = epoch;
       ++sleepers_;
     }
-    SleepForCompletion(seen, deadline);
-    MutexLock lock(mutex_);
-    // Something was completed, and another thread has it.
-    if (ready_.empty() && done_epoch_.load(std::memory_order_relaxed) != seen) return 0;
+    environment_->Wait(done_epoch_, seen, deadline);
   }
+}
+
+size_t ThreadPoolCore::PopReady(absl::Span<IoCompletion> completions) {
+  size_t count = 0;
+  while (count < completions.size() && !ready_.empty()) {
+    const uint32_t index = ready_.PopFront(operations_);
+    FillCompletion(operations_[index], completions[count++]);
+    operations_.Return(index);
+  }
+  return count;
 }
 
 void ThreadPoolCore::MakeProgress(Deadline deadline) {
@@ -211,7 +212,9 @@ void ThreadPoolCore::MakeProgress(Deadline deadline) {
     seen = done_epoch_.load(std::memory_order_relaxed);
     ++sleepers_;
   }
-  SleepForCompletion(seen, deadline);
+  environment_->Wait(done_epoch_, seen, deadline);
+  MutexLock lock(mutex_);
+  --sleepers_;
 }
 
 bool ThreadPoolCore::Drain(Deadline deadline) {

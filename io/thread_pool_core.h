@@ -53,8 +53,7 @@ class ThreadPoolCore final : public BufferTable {
  private:
   // Takes the result of a thread's system call.
   void Book(uint32_t index, int result);
-  // Requires that the caller counted itself into sleepers_ under the lock it read `seen` in.
-  void SleepForCompletion(uint32_t seen, Deadline deadline);
+  size_t PopReady(absl::Span<IoCompletion> completions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   FixedBufferRegistry* const registry_;
   Environment* const environment_;
