@@ -100,6 +100,9 @@ class UringRing {
   // One look at the device, without waiting.
   void PollDevice();
 
+  // With SQPOLL: the kernel's thread sleeps, and the next Submit wakes it.
+  bool PollingThreadSleeps() const;
+
   // io_uring_enter calls so far.
   uint64_t enters() const { return enters_.load(std::memory_order_relaxed); }
 
@@ -117,7 +120,6 @@ class UringRing {
   int Enter(unsigned wait_for, unsigned flags, unsigned submit = 0,
             io_uring_getevents_arg* argument = nullptr);
   void Publish();
-  bool PollingThreadSleeps() const;
 
   const RingExtras extras_;
   io_uring ring_{};

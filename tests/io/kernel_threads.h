@@ -1,9 +1,9 @@
 #ifndef FIXPOOL_TESTS_IO_KERNEL_THREADS_H_
 #define FIXPOOL_TESTS_IO_KERNEL_THREADS_H_
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -20,7 +20,8 @@ namespace fixpool::tests {
 // What follows the name in a thread's stat: its state first. Empty: the thread is gone.
 inline std::vector<std::string> ThreadStat(const std::filesystem::path& task) {
   std::ifstream in(task / "stat");
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  std::string text;
+  std::getline(in, text, '\0');  // unlike an iterator, it does not throw if the thread ends now
   const size_t name_end = text.rfind(") ");
   if (name_end == std::string::npos) return {};
   return absl::StrSplit(text.substr(name_end + 2), ' ');
@@ -47,7 +48,8 @@ inline void WaitUntilKernelThreadsSleep() {
       asleep = asleep && (stat.empty() || stat[0] == "S");
     }
     looks = asleep ? looks + 1 : 0;
-    std::this_thread::yield();
+    // Not a yield: on a busy machine one looks five times before the thread had its turn.
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
 
