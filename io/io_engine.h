@@ -164,6 +164,12 @@ class IoEngine {
   // passed, nothing is in flight any more, or another thread took what this one waited for:
   // then it returns 0, and the caller looks again at what it wanted. Deadline::Past() polls.
   virtual size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline) = 0;
+  // The same for who would rather wake up less often: if it has to wait, then for `wanted` at
+  // once, of as many as are in flight. Still returns fewer at the deadline, or for no reason.
+  virtual size_t ReapSeveral(absl::Span<IoCompletion> completions, Deadline deadline,
+                             size_t /*wanted*/) {
+    return Reap(completions, deadline);
+  }
 
   // What the options asked for, or less: AddFile lowers it to what the file's device takes
   // without making the submitter wait inside the kernel.

@@ -366,7 +366,7 @@ UringCore::Role UringCore::ChooseRole() {
   return Role::kWaiter;
 }
 
-bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline) {
+bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline, size_t wanted) {
   if (role == Role::kFollower) {
     environment_->Wait(epoch_, seen, deadline);
     MutexLock lock(mutex_);
@@ -379,7 +379,7 @@ bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline) {
   const int64_t timeout_ns = std::max<int64_t>(deadline.ns() - environment_->NowNs(), 0);
   // Time out, a signal, a completion: all the same, the caller looks again. A ring that cannot
   // be entered any more is no reason to spin.
-  const int waited = ring_->WaitForCompletion(timeout_ns);
+  const int waited = ring_->WaitForCompletions(wanted, timeout_ns);
   if (waited != 0 && waited != -ETIME && waited != -EINTR) {
     environment_->Wait(epoch_, epoch_.load(std::memory_order_relaxed),
                        std::min(deadline, environment_->DeadlineAfter(kRetryPause)));
@@ -392,7 +392,7 @@ bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline) {
   return any;
 }
 
-size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
+size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline, size_t wanted) {
   if (completions.empty()) return 0;
   bool something_came = false;
   while (true) {
@@ -410,6 +410,7 @@ size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline) 
         if (environment_->Expired(deadline)) return 0;
         seen = epoch_.load(std::memory_order_relaxed);
         role = ChooseRole();
+        wanted = std::clamp<size_t>(wanted, 1, std::max(in_kernel_, 1u));
       }
     }
     if (count > 0) {
@@ -417,7 +418,7 @@ size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline) 
       if (pending_.load(std::memory_order_acquire)) SubmitPending();
       return count;
     }
-    something_came = Sleep(role, seen, deadline);
+    something_came = Sleep(role, seen, deadline, wanted);
   }
 }
 
@@ -432,7 +433,7 @@ void UringCore::MakeProgress(Deadline deadline) {
     seen = epoch_.load(std::memory_order_relaxed);
     role = ChooseRole();
   }
-  Sleep(role, seen, deadline);
+  Sleep(role, seen, deadline, 1);
 }
 
 bool UringCore::Drain(Deadline deadline) {

@@ -54,7 +54,7 @@ class UringCore final : public BufferTable {
   absl::Status RemoveFile(FileHandle file, Deadline deadline);
   absl::StatusOr<EngineLevel> LevelOf(FileHandle file) const;
   SubmitResult Submit(absl::Span<const IoRequest> requests);
-  size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline);
+  size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline, size_t wanted);
   uint32_t depth() const { return depth_.load(std::memory_order_relaxed); }
   uint32_t in_flight() const;
   EngineReport Report() const;
@@ -88,7 +88,7 @@ class UringCore final : public BufferTable {
   enum class Role { kWaiter, kFollower };
   // Requires to be called with what `seen` was under the lock that chose the role.
   // True if there may be something to reap that was not there before.
-  bool Sleep(Role role, uint32_t seen, Deadline deadline);
+  bool Sleep(Role role, uint32_t seen, Deadline deadline, size_t wanted);
   Role ChooseRole() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   FixedBufferRegistry* const registry_;

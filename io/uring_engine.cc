@@ -83,8 +83,12 @@ SubmitResult UringEngine::Submit(absl::Span<const IoRequest> requests) {
   return core_->Submit(requests);
 }
 size_t UringEngine::Reap(absl::Span<IoCompletion> completions, Deadline deadline) {
+  return ReapSeveral(completions, deadline, 1);
+}
+size_t UringEngine::ReapSeveral(absl::Span<IoCompletion> completions, Deadline deadline,
+                                size_t wanted) {
   if (fork_guard_.forked()) return 0;
-  return core_->Reap(completions, deadline);
+  return core_->Reap(completions, deadline, wanted);
 }
 uint32_t UringEngine::depth() const { return core_->depth(); }
 uint32_t UringEngine::in_flight() const { return fork_guard_.forked() ? 0 : core_->in_flight(); }

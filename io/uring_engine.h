@@ -41,6 +41,8 @@ class UringEngine final : public IoEngine {
   absl::StatusOr<EngineLevel> LevelOf(FileHandle file) const override;
   SubmitResult Submit(absl::Span<const IoRequest> requests) override;
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline) override;
+  size_t ReapSeveral(absl::Span<IoCompletion> completions, Deadline deadline,
+                     size_t wanted) override;
   uint32_t depth() const override;
   uint32_t in_flight() const override;
   EngineReport Report() const override;

@@ -67,7 +67,7 @@ int ReadOnce(UringRing& ring, EngineLevel level, const File& file, const ProbeBu
     }
     const int64_t left_ns = deadline.ns() - clock->NowNs();
     if (left_ns <= 0) return -ETIME;
-    const int waited = ring.WaitForCompletion(left_ns);
+    const int waited = ring.WaitForCompletions(1, left_ns);
     if (waited != 0 && waited != -EINTR && waited != -ETIME) return waited;
   }
 }

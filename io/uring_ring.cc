@@ -251,7 +251,7 @@ uint64_t UringRing::TakeBackNewest() {
   return queue.sqes[queue.sqe_tail & *queue.kring_mask].user_data;
 }
 
-int UringRing::WaitForCompletion(int64_t timeout_ns) {
+int UringRing::WaitForCompletions(size_t count, int64_t timeout_ns) {
   __kernel_timespec timeout{};
   io_uring_getevents_arg argument{};
   if (timeout_ns >= 0) {
@@ -264,7 +264,7 @@ int UringRing::WaitForCompletion(int64_t timeout_ns) {
   const bool queued =
       io_uring_smp_load_acquire(ring_.sq.ktail) != io_uring_smp_load_acquire(ring_.sq.khead);
   if (extras_.sqpoll && queued && PollingThreadSleeps()) flags |= IORING_ENTER_SQ_WAKEUP;
-  const int result = Enter(1, flags, 0, &argument);
+  const int result = Enter(static_cast<unsigned>(count), flags, 0, &argument);
   return result < 0 ? result : 0;
 }
 

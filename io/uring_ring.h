@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -91,10 +92,10 @@ class UringRing {
   // For when Submit failed for good. Requires unsubmitted() > 0 after a Submit.
   uint64_t TakeBackNewest();
 
-  // Sleeps until a completion is there, for at most `timeout_ns` (< 0: no limit), or a
+  // Sleeps until `count` completions are there, for at most `timeout_ns` (< 0: no limit), or a
   // signal comes. 0 or minus errno (ETIME when time is up). With IOPOLL it spins in the
   // kernel, returns at once if nothing is there to be polled, and knows no time.
-  int WaitForCompletion(int64_t timeout_ns);
+  int WaitForCompletions(size_t count, int64_t timeout_ns);
   // Whether nobody finds a completion unless he looks for it with PollDevice (or waits).
   bool wants_polling() const { return extras_.iopoll && !extras_.sqpoll; }
   // One look at the device, without waiting.

@@ -38,6 +38,37 @@ void CacheState::Erase(FrameIndex frame) {
   files.at(page.file).words->CountOut(page.page_number);
 }
 
+void CacheState::PageChanged(FrameIndex frame) {
+  waiters.WakeForPage(frame);
+  reaper.Signal();
+}
+
+void CacheState::FramesChanged() {
+  if (frame_waiters == 0) return;
+  WakeTasksForFrames();
+  reaper.Signal();
+}
+
+void CacheState::WakeTasksForFrames() {
+  if (!waiters.someone_waits_for_frames()) return;
+  const FrameTable::Counts& counts = frames.counts();
+  uint32_t to_be_had = counts.free + counts.evictable;
+  const auto some_can_be_written = [&] {
+    if (transfers >= engine->depth()) return false;
+    return counts.writable > 0 ||
+           (counts.failing > 0 && environment->NowNs() >= retry_writes_at_ns);
+  };
+  // One who looks has them written, and others find them clean.
+  if (to_be_had == 0 && some_can_be_written()) to_be_had = 1;
+  waiters.WakeForFrames(to_be_had);
+}
+
+void CacheState::WakeTasksForTransfers() {
+  if (!waiters.someone_waits_for_transfers()) return;
+  const uint32_t depth = engine->depth();
+  if (transfers < depth) waiters.WakeForTransfers(depth - transfers);
+}
+
 std::string CacheState::NameOf(const PageId& page) const {
   const PageFile* const file = files.Find(page.file);
   if (file == nullptr) return page.ToString();

@@ -17,11 +17,13 @@
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/mutex.h"
+#include "fixpool/storage/access_waiters.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
 #include "fixpool/storage/frame_addresses.h"
 #include "fixpool/storage/frame_table.h"
 #include "fixpool/storage/hit_counters.h"
+#include "fixpool/storage/io_batch.h"
 #include "fixpool/storage/page_file_table.h"
 #include "fixpool/storage/page_words.h"
 #include "fixpool/storage/replacement_policy.h"
@@ -65,6 +67,14 @@ struct CacheState {
   // It is not any more. Nobody holds it.
   void Erase(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
+  // Tell those who wait, threads and tasks, that there may be what they wait for: something about
+  // the page in this frame; a frame for another page.
+  void PageChanged(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void FramesChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // To tasks alone, for who tells the threads by other means: a frame, room in the engine.
+  void WakeTasksForFrames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void WakeTasksForTransfers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+
   // For who holds the page exclusively, without the lock: see FrameTable.
   bool IsDirtyUnderMyLatch(FrameIndex frame) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return frames.IsDirtyUnderMyLatch(frame);
@@ -94,8 +104,12 @@ struct CacheState {
   // Started, and not yet reaped. Kept below IoEngine::depth() (which may shrink when a file is
   // opened), so that the engine does not have to turn one away.
   uint32_t transfers ABSL_GUARDED_BY(mutex) = 0;
-  // Threads that want to know of every frame that is let go of.
+  // Accesses that want to know of every frame that is let go of.
   uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
+  AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks
+  // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
+  // thread calls before it waits.
+  IoBatch collected ABSL_GUARDED_BY(mutex);
   // Pages whose write failed are not tried again for an eviction before this time; the pause
   // doubles with each failure and ends with a success.
   int64_t retry_writes_at_ns ABSL_GUARDED_BY(mutex) = 0;

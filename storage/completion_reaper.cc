@@ -29,14 +29,15 @@ void CompletionReaper::GiveRoleUp(bool handled) {
   }
 }
 
-bool CompletionReaper::ReapOnce(io::Deadline deadline) {
-  const size_t count = engine_->Reap(absl::MakeSpan(completions_), deadline);
+bool CompletionReaper::ReapOnce(io::Deadline deadline, size_t several) {
+  const size_t count = engine_->ReapSeveral(absl::MakeSpan(completions_), deadline, several);
   if (count == 0) return false;
   handler_->OnCompletions(absl::MakeSpan(completions_.data(), count));
   return true;
 }
 
-void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline) {
+void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline,
+                               size_t several) {
   sleepers_.fetch_add(1);
   if (wanted != Wanted::kSignal && epoch() == seen && engine_->in_flight() > 0 && TryTakeRole()) {
     sleepers_.fetch_sub(1);
@@ -46,7 +47,7 @@ void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadli
         const int64_t slice_end_ns = environment_->NowNs() + kEitherSliceNs;
         deadline = std::min(deadline, io::Deadline::AtNs(slice_end_ns));
       }
-      handled = ReapOnce(deadline);
+      handled = ReapOnce(deadline, several);
     }
     GiveRoleUp(handled);
     return;
@@ -57,7 +58,7 @@ void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadli
 
 void CompletionReaper::Poll() {
   if (engine_->in_flight() == 0 || !TryTakeRole()) return;
-  const bool handled = ReapOnce(io::Deadline::Past());
+  const bool handled = ReapOnce(io::Deadline::Past(), 1);
   GiveRoleUp(handled);
 }
 

@@ -62,8 +62,9 @@ class CompletionReaper {
   void Signal();
 
   // Returns when something may have changed since epoch() was `seen`, or at the deadline, or
-  // for no reason.
-  void WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline);
+  // for no reason. Who comes to wait in the kernel would rather wait for `several` completions
+  // at once (IoEngine::ReapSeveral).
+  void WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline, size_t several = 1);
 
   // Takes in what has completed, without waiting; nothing if another thread is at it.
   void Poll();
@@ -74,7 +75,7 @@ class CompletionReaper {
   bool TryTakeRole();
   void GiveRoleUp(bool handled);
   // With the role. True: it handled something.
-  bool ReapOnce(io::Deadline deadline);
+  bool ReapOnce(io::Deadline deadline, size_t several);
 
   io::IoEngine* const engine_;
   io::Environment* const environment_;

@@ -99,6 +99,7 @@ absl::Status Flusher::WritePages() {
           absl::StrCat("Flush of ", file_->path(), ": ", active_.size() + items_.size() - next_,
                        " of ", items_.size(), " pages are not written yet; ", why));
     }
+    SubmitCollected(state_);
     const bool only_latched = waits_for_ == Look::kLatched;
     state_.reaper.WaitFor(
         seen,
@@ -196,9 +197,9 @@ void Flusher::EndLatchWait(Item& item) {
     FrameTable::Edit frame(state_.frames, item.frame);
     --frame->attached;
     // Writers that were held back for this must look again.
-    if (frame->latch.EndWait(PageLatch::Mode::kShared)) state_.reaper.Signal();
+    if (frame->latch.EndWait(PageLatch::Mode::kShared)) state_.PageChanged(item.frame);
   }
-  if (state_.frame_waiters > 0) state_.reaper.Signal();
+  state_.FramesChanged();
 }
 
 absl::Status Flusher::Sync() {
@@ -223,6 +224,7 @@ absl::Status Flusher::Sync() {
       return absl::DeadlineExceededError(
           absl::StrCat("Flush of ", file_->path(), ": the sync has not ended yet"));
     }
+    SubmitCollected(state_);
     state_.reaper.WaitFor(seen, Wanted::kCompletion, deadline_);
   }
 }

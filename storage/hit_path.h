@@ -6,10 +6,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "absl/utility/utility.h"
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/frame_addresses.h"
@@ -65,6 +68,14 @@ class HitPath {
   uint32_t page_bytes() const { return page_bytes_; }
   std::byte* DataOf(FrameIndex frame) const { return (*addresses_)[frame]; }
   const VersionEpoch* epoch() const { return &words_->epoch(); }
+
+  // Of what a Try found, where the caller wants it.
+  template <typename Guard>
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<Guard> GuardOf(const Latched& hit, PageId page,
+                                                             PageLatch::Mode mode) const {
+    return absl::StatusOr<Guard>(absl::in_place, std::in_place, state_, hit.word, DataOf(hit.frame),
+                                 page, page_bytes_, hit.frame, mode);
+  }
 
   // Asks the processor for the words of the pages, and then for the first bytes of those pages
   // that are in memory, so that it fetches them side by side.

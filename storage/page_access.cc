@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,55 +28,27 @@ absl::string_view IntentName(Intent intent) {
 
 }  // namespace
 
-PageAccess::PageAccess(CacheState& state, const PageId& page, Intent intent,
+PageAccess::PageAccess(CacheState& state, const PageId& page, Intent intent, Caller caller,
                        const AccessOptions& options)
     : state_(state),
       page_(page),
       intent_(intent),
-      options_(options),
+      caller_(caller),
+      hint_(options.hint),
       mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive) {}
 
-absl::StatusOr<PageHold> PageAccess::Run() {
-  IoBatch batch;
-  std::optional<io::Deadline> deadline;
-  while (true) {
-    uint32_t seen;
-    Next next;
-    io::Deadline retry_at = io::Deadline::Infinite();
-    {
-      io::MutexLock lock(state_.mutex);
-      seen = state_.reaper.epoch();
-      next = Step(batch);
-      if (next == Next::kWait) {
-        if (reason_ == Reason::kFrames) retry_at = NextFrameRetry(state_);
-      } else if (next != Next::kAgain) {
-        Detach();
-      }
-    }
-    Submit(state_, batch);
-    if (next == Next::kGranted) return Grant();
-    if (next == Next::kFailed) return error_;
-    if (next == Next::kAgain) continue;
-    if (!deadline.has_value()) {
-      deadline = state_.DeadlineAfter(options_.timeout, state_.timeouts.access);
-    }
-    if (state_.environment->Expired(*deadline)) {
-      io::MutexLock lock(state_.mutex);
-      absl::Status status = DeadlineStatus();
-      Detach();
-      return status;
-    }
-    using Wanted = CompletionReaper::Wanted;
-    const Wanted wanted = reason_ == Reason::kLatch    ? Wanted::kSignal
-                          : reason_ == Reason::kFrames ? Wanted::kEither
-                                                       : Wanted::kCompletion;
-    state_.reaper.WaitFor(seen, wanted, std::min(*deadline, retry_at));
-  }
+PageAccess::Next PageAccess::Look(IoBatch& batch) {
+  Outcome outcome;
+  do outcome = Step(batch);
+  while (outcome == Outcome::kAgain);
+  if (outcome == Outcome::kWait) return Next::kWait;
+  Detach();
+  return outcome == Outcome::kGranted ? Next::kGranted : Next::kFailed;
 }
 
-PageAccess::Next PageAccess::Step(IoBatch& batch) {
+PageAccess::Outcome PageAccess::Step(IoBatch& batch) {
   PageFile* const file = CheckFile();
-  if (file == nullptr) return Next::kFailed;
+  if (file == nullptr) return Outcome::kFailed;
   if (!attached_) frame_ = state_.Find(page_);
   if (frame_ == kNoFrame) return BringIn(*file, batch);
   switch (state_.frames[frame_].state) {
@@ -87,7 +60,7 @@ PageAccess::Next PageAccess::Step(IoBatch& batch) {
       // What could not be read does not matter to a page that is made anew.
       if (intent_ == Intent::kMake) {
         Detach();
-        return Next::kAgain;
+        return Outcome::kAgain;
       }
       return Fail(state_.frames[frame_].error);
     case FrameState::kResident:
@@ -96,7 +69,7 @@ PageAccess::Next PageAccess::Step(IoBatch& batch) {
       break;
   }
   FIXPOOL_CHECK(false, "the translation names a free frame");
-  return Next::kFailed;
+  return Outcome::kFailed;
 }
 
 PageFile* PageAccess::CheckFile() {
@@ -135,7 +108,7 @@ absl::Status PageAccess::CheckNewPage(const PageFile& file) const {
                                             file.page_count, " pages"));
 }
 
-PageAccess::Next PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
+PageAccess::Outcome PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
   const bool exists = page_.page_number < file.page_count;
   if (intent_ == Intent::kRead && !exists) {
     return Fail(
@@ -159,7 +132,7 @@ PageAccess::Next PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
   return make ? InstallMadePage(*word) : BeginRead(*word, batch);
 }
 
-PageAccess::Next PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) {
+PageAccess::Outcome PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) {
   {
     FrameTable::Edit frame(state_.frames, frame_);
     frame->page = page_;
@@ -170,36 +143,36 @@ PageAccess::Next PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) {
     return Fail(std::move(status));
   }
   state_.Insert(frame_, word);
-  state_.policy->OnLoaded(frame_, page_, options_.hint);
+  state_.policy->OnLoaded(frame_, page_, hint_);
   Attach();
-  return Next::kAgain;
+  return Outcome::kAgain;
 }
 
-PageAccess::Next PageAccess::InstallMadePage(AtomicPageWord* word) {
+PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
   {
     FrameTable::Edit frame(state_.frames, frame_);
     frame->page = page_;
     frame->state = FrameState::kResident;
     frame->dirty = true;
-    const PageLatch::Answer answer = frame->latch.TryExclusive(Caller());
+    const PageLatch::Answer answer = frame->latch.TryExclusive(LatchCaller());
     FIXPOOL_CHECK(answer == PageLatch::Answer::kGranted, "a free frame was latched");
   }
   state_.Insert(frame_, word);
-  state_.policy->OnLoaded(frame_, page_, options_.hint);
+  state_.policy->OnLoaded(frame_, page_, hint_);
   PageFile& file = state_.files.at(page_.file);
   file.page_count = std::max(file.page_count, page_.page_number + 1);
   word_ = word;
   // The latch is held exclusively until the zeros are there, so that they can wait for the
   // lock to be free.
   needs_zeros_ = true;
-  return Next::kGranted;
+  return Outcome::kGranted;
 }
 
-PageAccess::Next PageAccess::LatchFrame() {
+PageAccess::Outcome PageAccess::LatchFrame() {
   PageLatch::Answer answer;
   {
     FrameTable::Edit frame(state_.frames, frame_);
-    answer = frame->latch.Try(mode_, Caller());
+    answer = frame->latch.Try(mode_, LatchCaller());
     if (answer == PageLatch::Answer::kGranted && intent_ == Intent::kMake) {
       frame->dirty = true;
       needs_zeros_ = true;
@@ -208,10 +181,10 @@ PageAccess::Next PageAccess::LatchFrame() {
   switch (answer) {
     case PageLatch::Answer::kGranted:
       // One who brought the page in has told the policy of it.
-      if (!counted_) state_.policy->Hit(frame_, options_.hint);
+      if (!counted_) state_.policy->Hit(frame_, hint_);
       Count(&CacheStats::hits);
       word_ = state_.frames[frame_].word;
-      return Next::kGranted;
+      return Outcome::kGranted;
     case PageLatch::Answer::kWouldDeadlock:
       return Fail(absl::FailedPreconditionError(
           absl::StrCat(IntentName(intent_), " of ", state_.NameOf(page_),
@@ -235,7 +208,7 @@ void PageAccess::Count(uint64_t CacheStats::*counter) {
   ++(state_.counters.*counter);
 }
 
-PageAccess::Next PageAccess::Wait(Reason reason) {
+PageAccess::Outcome PageAccess::Wait(Reason reason) {
   reason_ = reason;
   if (!waited_) ++state_.counters.waits;
   waited_ = true;
@@ -243,12 +216,12 @@ PageAccess::Next PageAccess::Wait(Reason reason) {
     frame_wait_ = true;
     ++state_.frame_waiters;
   }
-  return Next::kWait;
+  return Outcome::kWait;
 }
 
-PageAccess::Next PageAccess::Fail(absl::Status error) {
+PageAccess::Outcome PageAccess::Fail(absl::Status error) {
   error_ = std::move(error);
-  return Next::kFailed;
+  return Outcome::kFailed;
 }
 
 void PageAccess::Attach() {
@@ -260,7 +233,7 @@ void PageAccess::Attach() {
 void PageAccess::EndLatchWait() {
   if (!latch_wait_) return;
   latch_wait_ = false;
-  if (FrameTable::Edit(state_.frames, frame_)->latch.EndWait(mode_)) state_.reaper.Signal();
+  if (FrameTable::Edit(state_.frames, frame_)->latch.EndWait(mode_)) state_.PageChanged(frame_);
 }
 
 void PageAccess::Detach() {
@@ -273,7 +246,13 @@ void PageAccess::Detach() {
   const Frame& frame = state_.frames[frame_];
   if (frame.pinned()) return;
   if (frame.state == FrameState::kLoadFailed) state_.frames.PutFree(frame_);
-  if (state_.frame_waiters > 0) state_.reaper.Signal();
+  state_.FramesChanged();
+}
+
+absl::Status PageAccess::GiveUp() {
+  absl::Status status = DeadlineStatus();
+  Detach();
+  return status;
 }
 
 absl::Status PageAccess::DeadlineStatus() const {
@@ -283,7 +262,7 @@ absl::Status PageAccess::DeadlineStatus() const {
       return absl::DeadlineExceededError(absl::StrCat(what, "its read is still in flight"));
     case Reason::kLatch:
       return absl::DeadlineExceededError(
-          absl::StrCat(what, "other threads hold guards of that page"));
+          absl::StrCat(what, "others hold guards of that page"));
     case Reason::kWriteBack:
       return absl::DeadlineExceededError(absl::StrCat(what, "it is still being written to disk"));
     case Reason::kFrames:
@@ -295,14 +274,15 @@ absl::Status PageAccess::DeadlineStatus() const {
   return absl::InternalError(what);
 }
 
-PageLatch::Caller PageAccess::Caller() const {
+PageLatch::Caller PageAccess::LatchCaller() const {
   const AtomicPageWord* const word = state_.frames[frame_].word;
-  return {.guards_of_this_page = word == nullptr ? 0 : ThreadHolds::CountOf(word),
+  const bool others_are_held_up = caller_ == Caller::kThread && word != nullptr;
+  return {.guards_of_this_page = others_are_held_up ? ThreadHolds::CountOf(word) : 0,
           .holds_guards = ThreadHolds::Any()};
 }
 
 // Without the lock: the latch is ours.
-PageHold PageAccess::Grant() {
+PageHold PageAccess::TakeHold() {
   PageHold hold(&state_, word_, state_.DataOf(frame_), page_, state_.page_bytes, frame_, mode_);
   if (needs_zeros_) std::memset(hold.data(), 0, hold.size_bytes());
   return hold;

@@ -3,14 +3,14 @@
 
 #include "fixpool/io/require_cpp20.h"
 
+#include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/io_batch.h"
 #include "fixpool/storage/page_hold.h"
 #include "fixpool/storage/page_transfers.h"
 
@@ -23,60 +23,78 @@ enum class Intent : uint8_t {
   kMake,   // a page of zeros in its place, exclusively
 };
 
-// One call of PageCache::Read, Write or Make that HitPath could do nothing for: finds the page,
-// brings it into memory if it is not there, and latches it, waiting for whatever that takes.
+// One access to a page that HitPath could do nothing for: finds the page, brings it into memory
+// if it is not there, and latches it.
 //
-//   absl::StatusOr<PageHold> hold = PageAccess(state, page, Intent::kRead, options).Run();
+//   PageAccess access(state, page, Intent::kRead, PageAccess::Caller::kThread, options);
+//   while (access.Look(batch) == PageAccess::Next::kWait) ...wait for access.reason()...;
 //
 // It looks at the tables, under the lock, as often as something has changed, until it is
-// granted the latch or meets an error (Step). What it counts on meanwhile it attaches to, so
+// granted the latch or meets an error. What it counts on meanwhile it attaches to, so
 // that the frame stays and a failed read's error reaches all who waited for that read.
-// Used by one thread, once.
+// How one waits is up to the caller: see blocking_access.h and async_access.h.
+// Used by one thread, once. After Look has answered kWait the owner looks again or gives up.
 class PageAccess {
  public:
-  PageAccess(CacheState& state, const PageId& page, Intent intent, const AccessOptions& options);
+  enum class Next : uint8_t {
+    kGranted,  // TakeHold() without the lock
+    kFailed,   // error()
+    kWait,     // look again when reason() may have gone
+  };
+  enum class Reason : uint8_t { kRead, kLatch, kWriteBack, kFrames, kTransfers };
+  enum class Caller : uint8_t {
+    kThread,  // sleeps: what this thread holds nobody will let go of meanwhile
+    kTask,    // gives way to other tasks of its thread, which may hold what it waits for
+  };
+  // What one Look starts, at most.
+  static constexpr size_t kTransfersOfALook = 17;
+
+  PageAccess(CacheState& state, const PageId& page, Intent intent, Caller caller,
+             const AccessOptions& options);
   PageAccess(const PageAccess&) = delete;
   PageAccess& operator=(const PageAccess&) = delete;
 
-  // Errors: see PageCache.
-  absl::StatusOr<PageHold> Run();
+  // What it starts goes to `batch`, for the caller to submit.
+  Next Look(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Reason reason() const { return reason_; }
+  // The frame that it waits for; kNoFrame: reason() is about none.
+  FrameIndex frame() const { return attached_ ? frame_ : kNoFrame; }
+  // Lets go of all that it attached to or waits for.
+  void Detach() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  // The same, when its deadline has passed, and the status to tell.
+  absl::Status GiveUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+
+  const absl::Status& error() const { return error_; }
+  PageHold TakeHold();
 
  private:
-  enum class Next : uint8_t {
-    kGranted,  // frame_ is latched
-    kFailed,   // error_
-    kAgain,    // look again
-    kWait,     // look again when reason_ may have gone
-  };
-  enum class Reason : uint8_t { kRead, kLatch, kWriteBack, kFrames, kTransfers };
+  enum class Outcome : uint8_t { kGranted, kFailed, kWait, kAgain };
 
-  Next Step(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next BringIn(const PageFile& file, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next BeginRead(AtomicPageWord* word, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome Step(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome BringIn(const PageFile& file, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome BeginRead(AtomicPageWord* word, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   // The file, if this access is allowed on it; else error_ says why not.
   PageFile* CheckFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status CheckNewPage(const PageFile& file) const;
   // Books it once, with the first counter that is asked for.
   void Count(uint64_t CacheStats::*counter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next Wait(Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Next Fail(absl::Status error);
+  Outcome Wait(Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome Fail(absl::Status error);
 
   void Attach() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void EndLatchWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  // Lets go of all that it attached to or waits for.
-  void Detach() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status DeadlineStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  // This thread, to the latch of frame_.
-  PageLatch::Caller Caller() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  PageHold Grant();
+  // Who asks, to the latch of frame_.
+  PageLatch::Caller LatchCaller() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   CacheState& state_;
   const PageId page_;
   const Intent intent_;
-  const AccessOptions& options_;
+  const Caller caller_;
+  const Hint hint_;
   const PageLatch::Mode mode_;
 
   FrameIndex frame_ = kNoFrame;     // where the page is, if it is

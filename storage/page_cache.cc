@@ -14,7 +14,7 @@
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/make_policy.h"
-#include "fixpool/storage/page_access.h"
+#include "fixpool/storage/blocking_access.h"
 #include "fixpool/storage/page_files.h"
 #include "fixpool/storage/page_prefetch.h"
 #include "fixpool/storage/page_transfers.h"
@@ -89,6 +89,9 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
 }
 
 void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  FIXPOOL_CHECK(state.waiters.size() == 0,
+                absl::StrCat("a PageCache died while ", state.waiters.size(),
+                             " tasks waited for its pages; destroy their scheduler first"));
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const FrameTable::Capture capture(state.frames, FrameIndex{i});
     const Frame& frame = state.frames[FrameIndex{i}];
@@ -110,6 +113,7 @@ bool Drain(CacheState& state) {
       if (state.transfers == 0) return true;
     }
     if (state.environment->Expired(deadline)) return false;
+    SubmitCollected(state);
     state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, deadline);
   }
 }
@@ -224,7 +228,7 @@ absl::Status PageCache::CloseFile(FileId file, CloseOptions options) {
 
 absl::StatusOr<ReadGuard> PageCache::ReadSlowly(const PageId& page, const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::Read");
-  absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kRead, options).Run();
+  absl::StatusOr<PageHold> hold = AccessPage(rep_->state, page, Intent::kRead, options);
   if (!hold.ok()) return hold.status();
   return ReadGuard(*std::move(hold));
 }
@@ -234,7 +238,7 @@ absl::StatusOr<OptimisticGuard> PageCache::ReadOptimisticSlowly(const PageId& pa
   if (forked()) return Refusal("PageCache::ReadOptimistic");
   const VersionEpoch& versions = rep_->state.words.epoch();
   const uint64_t epoch = versions.Now();
-  const absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kRead, options).Run();
+  const absl::StatusOr<PageHold> hold = AccessPage(rep_->state, page, Intent::kRead, options);
   if (!hold.ok()) return hold.status();
   return OptimisticGuard(hold->data(), hold->size_bytes(), hold->word(), Load(*hold->word()),
                          &versions, epoch);
@@ -243,14 +247,14 @@ absl::StatusOr<OptimisticGuard> PageCache::ReadOptimisticSlowly(const PageId& pa
 absl::StatusOr<WriteGuard> PageCache::WriteSlowly(const PageId& page,
                                                   const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::Write");
-  absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kWrite, options).Run();
+  absl::StatusOr<PageHold> hold = AccessPage(rep_->state, page, Intent::kWrite, options);
   if (!hold.ok()) return hold.status();
   return WriteGuard(*std::move(hold));
 }
 
 absl::StatusOr<WriteGuard> PageCache::Make(const PageId& page, const AccessOptions& options) {
   if (forked()) return Refusal("PageCache::Make");
-  absl::StatusOr<PageHold> hold = PageAccess(rep_->state, page, Intent::kMake, options).Run();
+  absl::StatusOr<PageHold> hold = AccessPage(rep_->state, page, Intent::kMake, options);
   if (!hold.ok()) return hold.status();
   return WriteGuard(*std::move(hold));
 }
@@ -272,7 +276,7 @@ size_t PageCache::ReadMany(absl::Span<const PageId> pages,
   for (size_t i = 0; i < pages.size(); ++i) {
     const HitPath::Latched hit = hit_path_.TryShared(pages[i], options.hint);
     if (ABSL_PREDICT_TRUE(hit.word != nullptr)) {
-      guards[i] = MakeGuard<ReadGuard>(hit, pages[i], PageLatch::Mode::kShared);
+      guards[i] = hit_path_.GuardOf<ReadGuard>(hit, pages[i], PageLatch::Mode::kShared);
       continue;
     }
     missing.push_back(pages[i]);

@@ -27,6 +27,8 @@
 #include "fixpool/storage/file_options.h"
 #include "fixpool/storage/hit_path.h"
 #include "fixpool/storage/optimistic_guard.h"
+#include "fixpool/storage/page_access.h"
+#include "fixpool/storage/page_awaiter.h"
 #include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
@@ -166,12 +168,12 @@ class PageCache {
                                                               const AccessOptions& options) {
     const HitPath::Latched hit = hit_path_.TryShared(page, options.hint);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadSlowly(page, options);
-    return MakeGuard<ReadGuard>(hit, page, PageLatch::Mode::kShared);
+    return hit_path_.GuardOf<ReadGuard>(hit, page, PageLatch::Mode::kShared);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<ReadGuard> Read(const PageId& page) {
     const HitPath::Latched hit = hit_path_.TryShared(page, Hint::kNormal);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadSlowly(page, AccessOptions());
-    return MakeGuard<ReadGuard>(hit, page, PageLatch::Mode::kShared);
+    return hit_path_.GuardOf<ReadGuard>(hit, page, PageLatch::Mode::kShared);
   }
   // The page, for a look that holds nobody up and may turn out to have been in vain: see
   // OptimisticGuard. Waits, and for what, as Read does. Errors: see above.
@@ -191,17 +193,41 @@ class PageCache {
                                                                 const AccessOptions& options) {
     const HitPath::Latched hit = hit_path_.TryExclusive(page, options.hint);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return WriteSlowly(page, options);
-    return MakeGuard<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
+    return hit_path_.GuardOf<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<WriteGuard> Write(const PageId& page) {
     const HitPath::Latched hit = hit_path_.TryExclusive(page, Hint::kNormal);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return WriteSlowly(page, AccessOptions());
-    return MakeGuard<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
+    return hit_path_.GuardOf<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
   }
   // A page of zeros in place of whatever was there, without reading it; dirty from the start.
   // The file ends behind it or where it ended before. Errors: see above.
   absl::StatusOr<WriteGuard> Make(const PageId& page, const AccessOptions& options);
   absl::StatusOr<WriteGuard> Make(const PageId& page) { return Make(page, AccessOptions()); }
+
+  // Read, Write and Make for tasks: `co_await cache->ReadAsync(page)` in a Task<T> (see task.h) is
+  // what Read(page) is, with the same errors, but that other tasks of the same scheduler run while
+  // this one waits. The scheduler's Progress is a CacheProgress of this cache. A page that can be
+  // had at once does not make its task wait.
+  // A task may be destroyed while it waits: what it waited for is passed on, and a read that it
+  // started goes on without it. All tasks that wait must have gone before the cache goes.
+  // Latches: another task of the same thread may hold what a task waits for, so this is no
+  // FailedPrecondition, as it is for a thread; tasks that wait for each other, or for themselves,
+  // end in DeadlineExceeded. A guard may be kept across co_await.
+  PageAwaiter<ReadGuard> ReadAsync(const PageId& page, const AccessOptions& options) {
+    return PageAwaiter<ReadGuard>(hit_path_, page, Intent::kRead, options);
+  }
+  PageAwaiter<ReadGuard> ReadAsync(const PageId& page) { return ReadAsync(page, AccessOptions()); }
+  PageAwaiter<WriteGuard> WriteAsync(const PageId& page, const AccessOptions& options) {
+    return PageAwaiter<WriteGuard>(hit_path_, page, Intent::kWrite, options);
+  }
+  PageAwaiter<WriteGuard> WriteAsync(const PageId& page) {
+    return WriteAsync(page, AccessOptions());
+  }
+  PageAwaiter<WriteGuard> MakeAsync(const PageId& page, const AccessOptions& options) {
+    return PageAwaiter<WriteGuard>(hit_path_, page, Intent::kMake, options);
+  }
+  PageAwaiter<WriteGuard> MakeAsync(const PageId& page) { return MakeAsync(page, AccessOptions()); }
 
   // Read of many pages at once: guards[i] becomes that of pages[i], or the error of that page
   // alone. Those that are not in memory are read side by side, as many as there is room for. A
@@ -248,18 +274,11 @@ class PageCache {
   std::string Describe() const;
 
  private:
+  friend class CacheProgress;
   struct Rep;
   explicit PageCache(std::unique_ptr<Rep> rep);
 
   // Of what HitPath found, where the caller wants it.
-  template <typename Guard>
-  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<Guard> MakeGuard(const HitPath::Latched& hit,
-                                                               PageId page,
-                                                               PageLatch::Mode mode) const {
-    return absl::StatusOr<Guard>(absl::in_place, std::in_place, hit_path_.state(), hit.word,
-                                 hit_path_.DataOf(hit.frame), page, hit_path_.page_bytes(),
-                                 hit.frame, mode);
-  }
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> MakeGuard(
       const HitPath::Seen& seen) const {
     return absl::StatusOr<OptimisticGuard>(absl::in_place, hit_path_.DataOf(seen.bits.frame()),

@@ -142,6 +142,7 @@ absl::Status WaitUntilIdle(CacheState& state, FileId id, io::Deadline deadline) 
                          " transfers are still in flight; the file stays open"));
       }
     }
+    SubmitCollected(state);
     state.reaper.WaitFor(
         seen, in_flight ? CompletionReaper::Wanted::kCompletion : CompletionReaper::Wanted::kSignal,
         deadline);
@@ -203,7 +204,7 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     DropPages(state, id);
     state.words.Close(id);
     state.files.Remove(id);
-    if (state.frame_waiters > 0) state.reaper.Signal();
+    state.FramesChanged();
   }
   return state.engine->RemoveFile(handle, deadline);
 }

@@ -35,9 +35,9 @@ void PageHold::ReleaseSlowly(CacheState* state) {
     wake = mode_ == PageLatch::Mode::kShared ? frame->latch.ReleaseShared()
                                              : frame->latch.ReleaseExclusive();
   }
-  wake |= state->frame_waiters > 0 && !state->frames[frame_].pinned();
   // Under the lock: whoever sees the page free may be about to destroy the cache.
-  if (wake) state->reaper.Signal();
+  if (wake) state->PageChanged(frame_);
+  if (!state->frames[frame_].pinned()) state->FramesChanged();
 }
 
 }  // namespace fixpool::storage

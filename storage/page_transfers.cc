@@ -135,6 +135,7 @@ std::string EndSync(CacheState& state, uint32_t file_slot, const absl::Status& s
       "CloseOptions::discard_changes and open it again: ", status.message());
   file.poison = absl::Status(status.code(), message);
   file.words->set_writable(false);
+  state.waiters.WakeAll();  // among them those who want to write the file
   status.ForEachPayload([&file](absl::string_view url, const absl::Cord& payload) {
     file.poison.SetPayload(url, payload);
   });
@@ -219,6 +220,19 @@ void Submit(CacheState& state, IoBatch& batch) {
   batch.Clear();
 }
 
+void SubmitCollected(CacheState& state) {
+  {
+    io::MutexLock lock(state.mutex);
+    if (state.collected.empty()) return;
+  }
+  IoBatch batch;
+  {
+    io::MutexLock lock(state.mutex);
+    batch.TakeFrom(state.collected);
+  }
+  Submit(state, batch);
+}
+
 void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions) {
   // Before anybody can see the page: the file ended inside it, and what lies behind is
   // whatever the frame held before.
@@ -238,9 +252,11 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:
           EndRead(state, FrameIndex{index}, completion.status);
+          state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kWrite:
           message = EndWrite(state, FrameIndex{index}, completion.status);
+          state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kSync:
           message = EndSync(state, index, completion.status);
@@ -248,6 +264,8 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
       }
       if (!message.empty()) messages.push_back(std::move(message));
     }
+    state.WakeTasksForFrames();
+    state.WakeTasksForTransfers();
   }
   for (const std::string& message : messages) {
     state.environment->Report(io::Severity::kError, message);

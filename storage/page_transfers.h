@@ -3,7 +3,6 @@
 
 #include "fixpool/io/require_cpp20.h"
 
-#include <array>
 #include <cstddef>
 
 #include "absl/base/thread_annotations.h"
@@ -11,25 +10,9 @@
 #include "absl/types/span.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/io_batch.h"
 
 namespace fixpool::storage {
-
-// Transfers that were started under the cache's lock and go to the engine together once it
-// is free. Thread-compatible; large (several KiB), so not for the path of a hit.
-class IoBatch {
- public:
-  static constexpr size_t kCapacity = 64;
-
-  bool empty() const { return size_ == 0; }
-  size_t room() const { return kCapacity - size_; }
-  void Add(const io::IoRequest& request) { requests_[size_++] = request; }  // room() > 0
-  void Clear() { size_ = 0; }
-  absl::Span<const io::IoRequest> requests() const { return {requests_.data(), size_}; }
-
- private:
-  std::array<io::IoRequest, kCapacity> requests_;
-  size_t size_ = 0;
-};
 
 // Whether one more transfer can be started, with `reserve` left over for others.
 inline bool CanStart(const CacheState& state, const IoBatch& batch, uint32_t reserve = 0)
@@ -56,8 +39,13 @@ void StartSync(CacheState& state, PageFile& file, IoBatch& batch)
 // refuses, ends like a transfer that failed.
 void Submit(CacheState& state, IoBatch& batch) ABSL_LOCKS_EXCLUDED(state.mutex);
 
+// Gives what tasks have started to the engine. To be called before any wait, since the thread of
+// those tasks may not come back.
+void SubmitCollected(CacheState& state) ABSL_LOCKS_EXCLUDED(state.mutex);
+
 // Books what became of transfers, and tells the environment's sink of pages that cannot be
-// written and of files that cannot be synced. Does not call CompletionReaper::Signal.
+// written and of files that cannot be synced. Wakes tasks, and does
+// not call CompletionReaper::Signal.
 void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions)
     ABSL_LOCKS_EXCLUDED(state.mutex);
 

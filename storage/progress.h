@@ -20,6 +20,10 @@ class Progress {
   // Takes in what has come to an end, without waiting.
   virtual void Poll() = 0;
 
+  // Sends off what tasks have begun and this may have put off, so that it goes together. Called
+  // before a scheduler hands control back to the caller's own loop; Wait does so by itself.
+  virtual void Submit() {}
+
   // Waits until something has come to an end, or Interrupt was called since the last Wait
   // returned, or the deadline passed; or returns early for no reason.
   // False: at once, since nothing is under way that could ever wake a task: no transfer in

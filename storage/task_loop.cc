@@ -75,6 +75,7 @@ TaskState* TaskLoop::RunFirst() {
   WaitNode* node = ready_.PopFront();
   if (node == nullptr) return nullptr;
   --ready_count_;
+  if (node->look_ != nullptr && !node->look_(node)) return nullptr;
   node->suspended_ = false;
   TaskState* task = node->task_;
   running_root_ = task->root_;

@@ -45,7 +45,8 @@ class TaskLoop {
   // How many are ready, those included that other threads woke.
   size_t CountReady();
   // Resumes the first that is ready, and all whom it hands over to, until one waits or the root
-  // ends, which is then returned. Null: it waits, or none was ready.
+  // ends, which is then returned. Null: it waits, or found that it has to wait on, or none was
+  // ready.
   TaskState* RunFirst();
   // Takes a node out of the ready queue.
   void Remove(WaitNode* node);

@@ -90,6 +90,7 @@ absl::Status TaskScheduler::RunReady() {
   loop_.BecomeBusy();
   progress_->Poll();
   RunOnce(loop_.CountReady());
+  progress_->Submit();
   // If not, CountReady() tells the caller.
   (void)loop_.BecomeIdle();
   return absl::OkStatus();

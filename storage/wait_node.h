@@ -56,7 +56,8 @@ class WaitList;
 // while tasks run.
 //
 // What a waker gave away (a latch, say) and its task never came to take, the destructor has to
-// pass on: suspended() && !waiting() says so.
+// pass on: suspended() && !waiting() says so. A waker that cannot give anything away makes ready
+// whoever may find what he waits for, and SetLook lets each see for himself.
 class WaitNode {
  public:
   WaitNode(const WaitNode&) = delete;
@@ -75,10 +76,21 @@ class WaitNode {
   // In await_suspend, under the lock, which finds the node in its list before it is given back.
   template <typename Promise>
   void Suspend(std::coroutine_handle<Promise> task) {
-    task_ = &task.promise();
+    Suspend(&task.promise());
+  }
+  void Suspend(TaskState* task) {
+    task_ = task;
     suspended_ = true;
     waiting_ = true;
   }
+
+  // For what one may wake up for in vain, because others were faster: called by the owner when
+  // the woken task's turn has come, outside of all tasks. False: it waits on (WaitAgain), and
+  // the task is not resumed. Set before Suspend.
+  using Look = bool (*)(WaitNode* node);
+  void SetLook(Look look) { look_ = look; }
+  // In Look, under the lock, like Suspend.
+  void WaitAgain() { waiting_ = true; }
 
   // The owner: the task is suspended here, and has not been resumed.
   bool suspended() const { return suspended_; }
@@ -95,6 +107,7 @@ class WaitNode {
   TaskState* task_ = nullptr;  // written by the owner while running
   WaitNode* prev_ = nullptr;   // of the list that it is in
   WaitNode* next_ = nullptr;   // likewise; on the way to the ready queue: the one before
+  Look look_ = nullptr;        // null: whoever is woken goes on
   bool suspended_ = false;     // the owner's
   bool waiting_ = false;       // guarded by the lock
 };
@@ -116,6 +129,17 @@ class WaitList {
     (last_ == nullptr ? first_ : last_->next_) = node;
     last_ = node;
   }
+
+  void PushFront(WaitNode* node) {
+    node->prev_ = nullptr;
+    node->next_ = first_;
+    (first_ == nullptr ? last_ : first_->prev_) = node;
+    first_ = node;
+  }
+
+  // Null: there is none (or none after it).
+  WaitNode* first() const { return first_; }
+  static WaitNode* After(const WaitNode* node) { return node->next_; }
 
   void Remove(WaitNode* node) {
     (node->prev_ == nullptr ? first_ : node->prev_->next_) = node->next_;

@@ -53,7 +53,7 @@ std::multiset<uint64_t> TakeCompletions(UringRing& ring, size_t at_least) {
       taken.insert(cqe->user_data);
       ring.AdvanceCq(1);
     } else {
-      ring.WaitForCompletion(-1);
+      ring.WaitForCompletions(1, -1);
     }
   }
   return taken;

@@ -1,0 +1,61 @@
+#include "fixpool/storage/blocking_access.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "fixpool/io/mutex.h"
+#include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/frame_supply.h"
+#include "fixpool/storage/page_transfers.h"
+
+namespace fixpool::storage {
+namespace {
+
+CompletionReaper::Wanted WantedFor(PageAccess::Reason reason) {
+  switch (reason) {
+    case PageAccess::Reason::kLatch:
+      return CompletionReaper::Wanted::kSignal;
+    case PageAccess::Reason::kFrames:
+      return CompletionReaper::Wanted::kEither;
+    default:
+      return CompletionReaper::Wanted::kCompletion;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Intent intent,
+                                    const AccessOptions& options) {
+  using Next = PageAccess::Next;
+  PageAccess access(state, page, intent, PageAccess::Caller::kThread, options);
+  IoBatch batch;
+  std::optional<io::Deadline> deadline;
+  while (true) {
+    uint32_t seen;
+    Next next;
+    io::Deadline retry_at = io::Deadline::Infinite();
+    {
+      io::MutexLock lock(state.mutex);
+      seen = state.reaper.epoch();
+      next = access.Look(batch);
+      if (next == Next::kWait && access.reason() == PageAccess::Reason::kFrames) {
+        retry_at = NextFrameRetry(state);
+      }
+    }
+    Submit(state, batch);
+    if (next == Next::kGranted) return access.TakeHold();
+    if (next == Next::kFailed) return access.error();
+    if (!deadline.has_value()) {
+      deadline = state.DeadlineAfter(options.timeout, state.timeouts.access);
+    }
+    if (state.environment->Expired(*deadline)) {
+      io::MutexLock lock(state.mutex);
+      return access.GiveUp();
+    }
+    SubmitCollected(state);
+    state.reaper.WaitFor(seen, WantedFor(access.reason()), std::min(*deadline, retry_at));
+  }
+}
+
+}  // namespace fixpool::storage

@@ -1,0 +1,91 @@
+#include "fixpool/storage/cache_progress.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "fixpool/io/mutex.h"
+#include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/frame_supply.h"
+#include "fixpool/storage/page_transfers.h"
+
+namespace fixpool::storage {
+namespace {
+
+// Requests that are worth a system call while tasks can still run.
+constexpr size_t kWorthSending = 8;
+
+// Completions to wait for at once: few enough of those in flight that the device stays busy.
+size_t SeveralOf(uint32_t in_flight) {
+  constexpr uint32_t kMost = 8;
+  return std::clamp(in_flight / 4, 1u, kMost);
+}
+
+}  // namespace
+
+CacheProgress::CacheProgress(PageCache* cache, Options options)
+    : state_(cache->hit_path_.state()), options_(options) {}
+
+void CacheProgress::Poll() {
+  if (state_->fork_guard.forked()) return;
+  bool send;
+  {
+    io::MutexLock lock(state_->mutex);
+    const size_t collected = state_->collected.size();
+    send = collected >= kWorthSending || collected == state_->transfers;
+  }
+  if (send) SubmitCollected(*state_);
+  state_->reaper.Poll();
+  WakeOverdue();
+}
+
+void CacheProgress::Submit() {
+  if (!state_->fork_guard.forked()) SubmitCollected(*state_);
+}
+
+bool CacheProgress::Wait(io::Deadline deadline) {
+  if (state_->fork_guard.forked()) return false;
+  SubmitCollected(*state_);
+  const uint32_t seen = state_->reaper.epoch();
+  if (interrupted_.exchange(false)) return true;
+  size_t several;
+  {
+    io::MutexLock lock(state_->mutex);
+    if (state_->waiters.size() == 0 && !options_.others_wake_tasks) return false;
+    deadline = std::min(deadline, state_->waiters.next_deadline());
+    if (state_->waiters.someone_waits_for_frames()) {
+      deadline = std::min(deadline, NextFrameRetry(*state_));
+    }
+    if (seen != looked_at_) {
+      // Whoever has a turn and no time for it must not keep others from what is there. Once for
+      // each change: those who looked in vain would do so again.
+      looked_at_ = seen;
+      const size_t waiting = state_->waiters.size();
+      state_->waiters.ForgetTurns();
+      state_->WakeTasksForFrames();
+      state_->WakeTasksForTransfers();
+      if (state_->waiters.size() < waiting) return true;
+    }
+    several = SeveralOf(state_->transfers);
+  }
+  state_->reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, deadline, several);
+  WakeOverdue();
+  return true;
+}
+
+void CacheProgress::Interrupt() {
+  interrupted_.store(true);
+  state_->reaper.Signal();
+}
+
+void CacheProgress::WakeOverdue() {
+  io::MutexLock lock(state_->mutex);
+  if (state_->waiters.size() == 0) return;
+  const bool retry = !NextFrameRetry(*state_).is_infinite();
+  if (state_->waiters.next_deadline().is_infinite() && !retry) return;
+  state_->waiters.WakeExpired(state_->environment->NowNs());
+  if (retry) state_->WakeTasksForFrames();
+}
+
+}  // namespace fixpool::storage
