@@ -18,6 +18,7 @@ AsyncAccess::~AsyncAccess() {
   // The lock may be held for ever by a thread of the parent's.
   if (!state_.fork_guard.forked()) {
     io::MutexLock lock(state_.mutex);
+    access_.AssertLocked();
     if (waiting()) state_.waiters.Remove(this);
     const bool had_turn = state_.waiters.EndTurn(this);
     access_.Detach();
@@ -64,6 +65,7 @@ bool AsyncAccess::LookOrWait(TaskState* first) {
 }
 
 bool AsyncAccess::LookOrWaitLocked(TaskState* first) {
+  access_.AssertLocked();
   const PageAccess::Next next = access_.Look(state_.collected);
   if (next == PageAccess::Next::kWait) {
     if (!deadline_.has_value()) deadline_ = state_.DeadlineAfter(timeout_, state_.timeouts.access);

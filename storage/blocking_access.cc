@@ -37,6 +37,7 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
     io::Deadline retry_at = io::Deadline::Infinite();
     {
       io::MutexLock lock(state.mutex);
+      access.AssertLocked();
       seen = state.reaper.epoch();
       next = access.Look(batch);
       if (next == Next::kWait && access.reason() == PageAccess::Reason::kFrames) {
@@ -51,6 +52,7 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
     }
     if (state.environment->Expired(*deadline)) {
       io::MutexLock lock(state.mutex);
+      access.AssertLocked();
       return access.GiveUp();
     }
     SubmitCollected(state);

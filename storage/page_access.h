@@ -67,6 +67,9 @@ class PageAccess {
   const absl::Status& error() const { return error_; }
   PageHold TakeHold();
 
+  // Tells clang that the caller's lock is the one that the methods above want.
+  void AssertLocked() const ABSL_ASSERT_EXCLUSIVE_LOCK(state_.mutex) {}
+
  private:
   enum class Outcome : uint8_t { kGranted, kFailed, kWait, kAgain };
 
