@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "absl/types/span.h"
+#include "benchmarks/batch_worker.h"
+#include "benchmarks/cache_worker.h"
 #include "benchmarks/in_force.h"
 #include "benchmarks/memory_need.h"
-#include "benchmarks/page_sequence.h"
 #include "benchmarks/run_parts.h"
-#include "benchmarks/verify_pattern.h"
+#include "benchmarks/task_worker.h"
 #include "benchmarks/worker_team.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/storage/page_cache.h"
@@ -22,161 +21,27 @@ namespace {
 
 using storage::CacheStats;
 using storage::PageCache;
-using storage::PageId;
-using storage::ReadGuard;
-using storage::WriteGuard;
 
-// What all workers share.
-struct Stage {
-  const PageIoOptions& options;
-  const PageFile& page_file;
-  PageLedger* ledger;  // null: nothing is verified
-  PageCache* cache;
-  const io::IoEngine* engine;  // the cache's
-  uint64_t most_in_flight;     // of all threads
-  storage::FileId file;
+struct Snapshot {
+  CacheStats stats;
+  uint64_t kernel_enters = 0;
 };
 
-// See CacheWorker::WindowOf.
-constexpr size_t kWindowDepths = 3;
-
-class CacheWorker final : public Worker {
- public:
-  CacheWorker(const Stage& stage, uint32_t thread)
-      : stage_(stage),
-        batch_(std::max(1u, stage.options.depth / 8)),
-        wanted_(WindowOf(stage)),
-        sequence_({.pattern = stage.options.pattern,
-                   .operation = stage.options.operation,
-                   .pages = stage.page_file.pages(),
-                   .thread = thread,
-                   .threads = stage.options.threads,
-                   .seed = stage.options.seed}) {}
-
-  absl::Status Prepare() override {
-    asked_.reserve(wanted_.size());
-    return absl::OkStatus();
-  }
-
-  // The loop that is measured. What is in flight at its end the cache takes in by itself.
-  absl::Status Work(const std::atomic<int64_t>& end_ns) override {
-    if (absl::Status status = AskForMore(NowNs()); !status.ok()) return status;
-    while (true) {
-      const size_t count = std::min(batch_, wanted_count_);
-      for (size_t i = 0; i < count; ++i) {
-        if (absl::Status status = Use(wanted_[Wrapped(oldest_ + i)]); !status.ok()) return status;
-      }
-      const int64_t now_ns = NowNs();
-      if (now_ns > end_ns.load(std::memory_order_relaxed)) return absl::OkStatus();
-      for (size_t i = 0; i < count; ++i) {
-        const int64_t latency_ns = now_ns - wanted_[Wrapped(oldest_ + i)].asked_ns;
-        latency_.Record(static_cast<uint64_t>(latency_ns));
-      }
-      oldest_ = Wrapped(oldest_ + count);
-      wanted_count_ -= count;
-      if (absl::Status status = AskForMore(now_ns); !status.ok()) return status;
-    }
-  }
-
-  const LatencyHistogram& latency() const { return latency_; }
-  uint64_t bytes_seen() const { return bytes_seen_; }
-
- private:
-  struct Wanted {
-    uint64_t page = 0;
-    int64_t asked_ns = 0;
-    bool is_write = false;
-  };
-
-  // How many pages may be asked for and not used. Pages are used in order and arrive in any
-  // order: were there no more of them than may be in flight, those that have come and wait for
-  // their turn would keep the device from its work. Together with those of other threads no
-  // more than a quarter of the frames, so that none is evicted before its turn.
-  static size_t WindowOf(const Stage& stage) {
-    const size_t depth = stage.options.depth;
-    if (depth == 1) return 1;
-    const size_t frames = stage.cache->frame_count() / 4 / stage.options.threads;
-    return std::clamp(frames, depth, kWindowDepths * depth);
-  }
-
-  size_t Wrapped(size_t index) const {
-    return index < wanted_.size() ? index : index - wanted_.size();
-  }
-
-  // Has the cache start to read as many new pages as there is room for in flight and in the
-  // window. There is at least one page to use afterwards.
-  absl::Status AskForMore(int64_t now_ns) {
-    const uint64_t in_flight = stage_.engine->in_flight();
-    const uint64_t most = stage_.most_in_flight;
-    const size_t room = in_flight < most ? static_cast<size_t>(most - in_flight) : 0;
-    const size_t least = wanted_count_ == 0 ? 1 : 0;
-    const size_t count = std::clamp(room, least, wanted_.size() - wanted_count_);
-    asked_.clear();
-    for (size_t i = 0; i < count; ++i) {
-      const uint64_t page = sequence_.NextPage();
-      wanted_[Wrapped(oldest_ + wanted_count_)] = {
-          .page = page, .asked_ns = now_ns, .is_write = sequence_.NextIsWrite()};
-      ++wanted_count_;
-      asked_.push_back({stage_.file, page});
-    }
-    if (wanted_.size() == 1) return absl::OkStatus();
-    return stage_.cache->Prefetch(asked_).status();
-  }
-
-  absl::Status Use(const Wanted& wanted) {
-    return wanted.is_write ? UseToWrite(wanted.page) : UseToRead(wanted.page);
-  }
-
-  absl::Status UseToRead(uint64_t page) {
-    absl::StatusOr<ReadGuard> guard = stage_.cache->Read({stage_.file, page});
-    if (!guard.ok()) return guard.status();
-    const auto bytes = guard->bytes();
-    uint64_t word;
-    std::memcpy(&word, bytes.data(), sizeof(word));
-    bytes_seen_ += word & 0xFF;  // touched, as a user would
-    if (stage_.ledger == nullptr) return absl::OkStatus();
-    return stage_.ledger->Check(page, absl::MakeConstSpan(bytes.data(), bytes.size()));
-  }
-
-  absl::Status UseToWrite(uint64_t page) {
-    absl::StatusOr<WriteGuard> guard = stage_.cache->Write({stage_.file, page});
-    if (!guard.ok()) return guard.status();
-    const auto mutable_bytes = guard->mutable_bytes();
-    const absl::Span<std::byte> bytes(mutable_bytes.data(), mutable_bytes.size());
-    const uint64_t offset_bytes = page * stage_.options.page_bytes;
-    if (stage_.ledger == nullptr) {
-      RestampPattern(bytes, offset_bytes, ++writes_);
-      return absl::OkStatus();
-    }
-    // What was there is looked at too: it may have been read for this write.
-    if (absl::Status status = stage_.ledger->Check(page, bytes); !status.ok()) return status;
-    const uint32_t sequence = stage_.ledger->NextSequence(page);
-    WritePattern(bytes, offset_bytes, sequence);
-    stage_.ledger->Set(page, sequence);
-    return absl::OkStatus();
-  }
-
-  const Stage& stage_;
-  const size_t batch_;
-  // A ring. The wanted_count_ pages from oldest_ on have been asked for and not been used.
-  std::vector<Wanted> wanted_;
-  size_t oldest_ = 0;
-  size_t wanted_count_ = 0;
-  PageSequence sequence_;
-  std::vector<PageId> asked_;  // for one call of Prefetch
-  uint64_t writes_ = 0;
-  uint64_t bytes_seen_ = 0;
-  LatencyHistogram latency_;
-};
+Snapshot TakeSnapshot(const CacheStage& stage) {
+  return {.stats = stage.cache->Stats(),
+          .kernel_enters = stage.engine->Report().counters.kernel_enters};
+}
 
 // See cache_runner.h for what is a miss.
-CacheCounts Difference(const CacheStats& before, const CacheStats& after) {
-  const uint64_t uses = (after.hits - before.hits) + (after.misses - before.misses);
-  const uint64_t reads = after.reads - before.reads;
+CacheCounts Difference(const Snapshot& before, const Snapshot& after) {
+  const uint64_t uses =
+      (after.stats.hits - before.stats.hits) + (after.stats.misses - before.stats.misses);
+  const uint64_t reads = after.stats.reads - before.stats.reads;
   return {.hits = uses > reads ? uses - reads : 0,
           .misses = reads,
-          .evictions = after.evictions - before.evictions,
-          .writes = after.writes - before.writes};
+          .evictions = after.stats.evictions - before.stats.evictions,
+          .writes = after.stats.writes - before.stats.writes,
+          .kernel_enters = after.kernel_enters - before.kernel_enters};
 }
 
 // The level at which `engine` moves pages of the run's file; asked before the cache has it.
@@ -191,26 +56,38 @@ absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
   return level;
 }
 
-absl::StatusOr<RunResult> RunWorkers(const Stage& stage) {
+std::unique_ptr<Worker> MakeWorker(const CacheStage& stage, uint32_t thread) {
+  if (stage.options.access == Access::kTasks) return std::make_unique<TaskWorker>(stage, thread);
+  return std::make_unique<BatchWorker>(stage, thread);
+}
+
+absl::StatusOr<RunResult> RunWorkers(const CacheStage& stage) {
   std::vector<std::unique_ptr<Worker>> workers;
   for (uint32_t thread = 0; thread < stage.options.threads; ++thread) {
-    workers.push_back(std::make_unique<CacheWorker>(stage, thread));
+    workers.push_back(MakeWorker(stage, thread));
   }
-  CacheStats before, after;
+  Snapshot before, after;
   absl::StatusOr<Interval> interval =
       RunTeam(workers, {.seconds = stage.options.seconds,
-                        .at_start = [&] { before = stage.cache->Stats(); },
-                        .at_end = [&] { after = stage.cache->Stats(); }});
+                        .at_start = [&] { before = TakeSnapshot(stage); },
+                        .at_end = [&] { after = TakeSnapshot(stage); }});
   if (!interval.ok()) return interval.status();
 
   RunResult result;
   result.interval = *interval;
+  uint64_t in_flight_sum = 0, samples = 0;
   for (const auto& worker : workers) {
-    result.latency.Merge(static_cast<const CacheWorker&>(*worker).latency());
+    const auto& of_cache = static_cast<const CacheWorker&>(*worker);
+    result.latency.Merge(of_cache.latency());
+    in_flight_sum += of_cache.in_flight_sum();
+    samples += of_cache.samples();
   }
   result.operations = result.latency.count();
   result.most_in_flight = stage.most_in_flight;
   result.cache = Difference(before, after);
+  if (samples > 0) {
+    result.cache.mean_in_flight = static_cast<double>(in_flight_sum) / static_cast<double>(samples);
+  }
   if (stage.options.operation == Operation::kRead) return result;
   if (absl::Status status = stage.cache->Flush(stage.file); !status.ok()) return status;
   return result;

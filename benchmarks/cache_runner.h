@@ -13,13 +13,8 @@ namespace fixpool::benchmarks {
 // that all threads share. `file` is prepared. With a ledger everything read is checked, and
 // everything written is entered and flushed; without one it is null.
 //
-// How it keeps a device busy. Each thread uses its pages in the order of its sequence, depth / 8
-// at a time, and then has Prefetch start as many new reads as keep `depth` transfers for each
-// thread in flight. At depth 1 there is nothing to ask for ahead, and every miss is waited for.
-//
-// An operation is a page that was looked at or written to in memory. Its latency is the time
-// from being asked for to being used, read off the clock once a batch; since pages arrive in
-// any order and are used in one, some of it may be the wait for others.
+// How it keeps a device busy: see BatchWorker and TaskWorker, of which options.access chooses.
+// An operation is a page that was looked at or written to in memory.
 //
 // What is counted. A page that Prefetch brought in is a hit for the cache's own statistics,
 // by the time it is used; but that is not what somebody wants to know who compares with a

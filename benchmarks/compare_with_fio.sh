@@ -20,6 +20,7 @@ Usage: compare_with_fio.sh --file=PATH [OPTION...]
   --file_bytes=SIZE    how much of it (default: all of it, or 1g to make it)
   --layer=engine|cache what of Fixpool to run (default: engine). With cache, what
                        is compared with fio's reads is misses, not uses
+  --access=A           page_io's --access, for --layer=cache (default: batches)
   --page_bytes=SIZE    (default: 4k)
   --depths="N N ..."   in flight (default: "32 128")
   --pairs=N            runs of each for each depth (default: 9)
@@ -36,13 +37,15 @@ die() { echo "compare_with_fio: $*" >&2; exit 1; }
 bad_usage() { echo "compare_with_fio: $*" >&2; exit 2; }
 
 file= file_bytes= layer=engine page_bytes=4k depths="32 128" pairs=9 seconds=5
-pattern=random operation=read pages=auto cache_bytes= page_io=
+pattern=random operation=read pages=auto cache_bytes=
+access=batches page_io=
 
 for argument in "$@"; do
   case $argument in
     --help | -h) usage; exit 0 ;;
     --file=* | --file_bytes=* | --layer=* | --page_bytes=* | --depths=* | --pairs=* | \
-      --seconds=* | --pattern=* | --operation=* | --pages=* | --cache_bytes=* | --page_io=*)
+      --seconds=* | --pattern=* | --operation=* | --pages=* | --cache_bytes=* | --page_io=* | \
+      --access=*)
       name=${argument%%=*}
       printf -v "${name#--}" %s "${argument#*=}"
       ;;
@@ -59,6 +62,10 @@ case $pattern-$operation in
   sequential-read) fio_rw=read ;;
   sequential-write) fio_rw=write ;;
   *) bad_usage "--pattern is random or sequential, --operation read or write" ;;
+esac
+case $access in
+  batches | tasks) ;;
+  *) bad_usage "--access is batches or tasks, not '$access'" ;;
 esac
 [[ $layer-$operation != cache-write ]] ||
   bad_usage "with --layer=cache only reads compare: a write in memory is not a write to a disk"
@@ -82,6 +89,7 @@ trap 'rm -rf -- "$reports"' EXIT
 page_io_command() {  # depth
   echo "$page_io" "--file=$file" ${file_bytes:+"--file_bytes=$file_bytes"} \
     "--page_bytes=$page_bytes" "--pattern=$pattern" "--operation=$operation" "--layer=$layer" \
+    "--access=$access" \
     ${cache_bytes:+"--cache_bytes=$cache_bytes"} "--pages=$pages" "--depth=$1" \
     "--seconds=$seconds"
 }

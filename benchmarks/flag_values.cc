@@ -28,6 +28,9 @@ constexpr std::array<Word<Operation>, 3> kOperations = {
 constexpr std::array<Word<Layer>, 2> kLayers = {
     {{"engine", Layer::kEngine}, {"cache", Layer::kCache}}};
 
+constexpr std::array<Word<Access>, 2> kAccesses = {
+    {{"batches", Access::kBatches}, {"tasks", Access::kTasks}}};
+
 std::array<Word<EngineChoice>, 4> Engines() {
   const auto word = [](io::EngineLevel level) {
     return Word<EngineChoice>{io::EngineLevelName(level), {level}};
@@ -119,6 +122,9 @@ bool AbslParseFlag(absl::string_view text, Operation* value, std::string* error)
 bool AbslParseFlag(absl::string_view text, Layer* value, std::string* error) {
   return ParseWord(kLayers, text, value, error);
 }
+bool AbslParseFlag(absl::string_view text, Access* value, std::string* error) {
+  return ParseWord(kAccesses, text, value, error);
+}
 bool AbslParseFlag(absl::string_view text, EngineChoice* value, std::string* error) {
   return ParseWord(Engines(), text, value, error);
 }
@@ -129,6 +135,7 @@ bool AbslParseFlag(absl::string_view text, PagesChoice* value, std::string* erro
 std::string AbslUnparseFlag(Pattern value) { return UnparseWord(kPatterns, value); }
 std::string AbslUnparseFlag(Operation value) { return UnparseWord(kOperations, value); }
 std::string AbslUnparseFlag(Layer value) { return UnparseWord(kLayers, value); }
+std::string AbslUnparseFlag(Access value) { return UnparseWord(kAccesses, value); }
 std::string AbslUnparseFlag(EngineChoice value) { return UnparseWord(Engines(), value); }
 std::string AbslUnparseFlag(PagesChoice value) { return UnparseWord(Pages(), value); }
 

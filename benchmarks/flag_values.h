@@ -23,6 +23,7 @@ struct ByteSize {
 enum class Pattern { kRandom, kSequential };
 enum class Operation { kRead, kWrite, kMixed };
 enum class Layer { kEngine, kCache };
+enum class Access { kBatches, kTasks };
 
 // An engine that must be used, or the best there is ("auto").
 struct EngineChoice {
@@ -40,6 +41,7 @@ bool AbslParseFlag(absl::string_view text, ByteSize* value, std::string* error);
 bool AbslParseFlag(absl::string_view text, Pattern* value, std::string* error);
 bool AbslParseFlag(absl::string_view text, Operation* value, std::string* error);
 bool AbslParseFlag(absl::string_view text, Layer* value, std::string* error);
+bool AbslParseFlag(absl::string_view text, Access* value, std::string* error);
 bool AbslParseFlag(absl::string_view text, EngineChoice* value, std::string* error);
 bool AbslParseFlag(absl::string_view text, PagesChoice* value, std::string* error);
 
@@ -47,6 +49,7 @@ std::string AbslUnparseFlag(ByteSize value);
 std::string AbslUnparseFlag(Pattern value);
 std::string AbslUnparseFlag(Operation value);
 std::string AbslUnparseFlag(Layer value);
+std::string AbslUnparseFlag(Access value);
 std::string AbslUnparseFlag(EngineChoice value);
 std::string AbslUnparseFlag(PagesChoice value);
 

@@ -8,6 +8,7 @@
 #include "benchmarks/exit_code.h"
 #include "benchmarks/flag_reader.h"
 
+using fixpool::benchmarks::Access;
 using fixpool::benchmarks::ByteSize;
 using fixpool::benchmarks::EngineChoice;
 using fixpool::benchmarks::Layer;
@@ -42,6 +43,9 @@ ABSL_FLAG(Layer, layer, Layer::kEngine,
 ABSL_FLAG(ByteSize, cache_bytes, ByteSize{},
           "Memory for the pages of the cache (layer cache). Default: a quarter of --file_bytes, "
           "but enough for --depth and --threads.");
+ABSL_FLAG(Access, access, Access::kBatches,
+          "How a thread keeps --depth pages of the cache in flight (layer cache): batches "
+          "(Prefetch, then Read) or tasks (as many coroutines that await ReadAsync).");
 ABSL_FLAG(PagesChoice, pages, PagesChoice{},
           "Memory that holds the pages: auto, 1g or 2m (hugetlb), thp (transparent huge pages) or "
           "4k. auto is the best there is; any other must be had, or the run fails.");
@@ -62,8 +66,9 @@ namespace {
 // In the order of --help. A flag of another library that happens to be linked in is not one
 // of page_io's.
 constexpr absl::string_view kFlags[] = {
-    "file",  "file_bytes",  "page_bytes", "pattern", "operation", "depth", "threads", "engine",
-    "layer", "cache_bytes", "pages",      "direct",  "seconds",   "seed",  "verify",  "json",
+    "file",    "file_bytes", "page_bytes", "pattern",     "operation", "depth",
+    "threads", "engine",     "layer",      "cache_bytes", "access",    "pages",
+    "direct",  "seconds",    "seed",       "verify",      "json",
 };
 
 absl::Status CheckSizes(const PageIoOptions& options, uint64_t page_bytes) {
@@ -110,6 +115,7 @@ PageIoOptions OptionsFromFlags() {
   options.engine = absl::GetFlag(FLAGS_engine);
   options.layer = absl::GetFlag(FLAGS_layer);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes).bytes;
+  options.access = absl::GetFlag(FLAGS_access);
   options.pages = absl::GetFlag(FLAGS_pages);
   options.direct = absl::GetFlag(FLAGS_direct);
   options.seconds = absl::GetFlag(FLAGS_seconds);

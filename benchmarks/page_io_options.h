@@ -30,6 +30,7 @@ struct PageIoOptions {
   EngineChoice engine;
   Layer layer = Layer::kEngine;
   uint64_t cache_bytes = 0;  // 0: chosen to suit
+  Access access = Access::kBatches;
   PagesChoice pages;
   bool direct = true;
   double seconds = 0;  // more than 0

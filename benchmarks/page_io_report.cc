@@ -45,6 +45,18 @@ absl::string_view OperationWord(const PageIoOptions& options) {
   return "reads and writes";
 }
 
+void AppendCache(const RunResult& result, std::string* text) {
+  const CacheCounts& cache = result.cache;
+  absl::StrAppend(text, "  cache: ", cache.hits, " hits, ", cache.misses, " misses, ",
+                  cache.evictions, " evictions, ", cache.writes, " pages written\n");
+  const auto misses = static_cast<double>(cache.misses);
+  absl::StrAppendFormat(
+      text, "  %.0f misses/s, CPU %.2f us a miss, %.2f kernel enters a miss, %.1f in flight\n",
+      Per(misses, result.interval.seconds),
+      Per(static_cast<double>(result.interval.cpu_ns), misses) / 1e3,
+      Per(static_cast<double>(cache.kernel_enters), misses), cache.mean_in_flight);
+}
+
 }  // namespace
 
 std::string JsonReport(const PageIoOptions& options, const PageFile& file,
@@ -57,15 +69,17 @@ std::string JsonReport(const PageIoOptions& options, const PageFile& file,
       "\"bytes_per_second\": %.3f, \"cpu_ns_per_operation\": %.3f, "
       "\"latency_ns\": {\"p50\": %d, \"p99\": %d, \"p999\": %d, \"max\": %d}, "
       "\"engine\": \"%s\", \"engine_errno\": \"%s\", \"page_backing\": \"%s\", "
-      "\"cache\": {\"hits\": %d, \"misses\": %d, \"evictions\": %d, \"writes\": %d}, "
+      "\"cache\": {\"hits\": %d, \"misses\": %d, \"evictions\": %d, \"writes\": %d, "
+      "\"kernel_enters\": %d, \"mean_in_flight\": %.3f}, "
       "\"file_bytes\": %d, \"page_bytes\": %d, \"depth\": %d, \"threads\": %d}\n",
       result.operations, result.interval.seconds, rates.operations_per_second,
       rates.bytes_per_second, rates.cpu_ns_per_operation, latency.Quantile(0.5),
       latency.Quantile(0.99), latency.Quantile(0.999), latency.max_ns(),
       io::EngineLevelName(result.in_force.engine), io::ErrnoName(result.in_force.engine_errno),
       arena::PageBackingName(result.in_force.backing), result.cache.hits, result.cache.misses,
-      result.cache.evictions, result.cache.writes, file.file_bytes(), file.page_bytes(),
-      options.depth, options.threads);
+      result.cache.evictions, result.cache.writes, result.cache.kernel_enters,
+      result.cache.mean_in_flight, file.file_bytes(), file.page_bytes(), options.depth,
+      options.threads);
 }
 
 std::string TextReport(const PageIoOptions& options, const PageFile& file,
@@ -98,11 +112,7 @@ std::string TextReport(const PageIoOptions& options, const PageFile& file,
     absl::StrAppend(&text, "  the device takes no more: at most ", result.most_in_flight,
                     " in flight, not ", PagesInFlight(options), "\n");
   }
-  if (options.layer == Layer::kCache) {
-    absl::StrAppend(&text, "  cache: ", result.cache.hits, " hits, ", result.cache.misses,
-                    " misses, ", result.cache.evictions, " evictions, ", result.cache.writes,
-                    " pages written\n");
-  }
+  if (options.layer == Layer::kCache) AppendCache(result, &text);
 #ifndef NDEBUG
   absl::StrAppend(&text,
                   "  compiled without optimisation (bazel: -c opt); do not quote these figures\n");

@@ -15,6 +15,8 @@ struct CacheCounts {
   uint64_t misses = 0;
   uint64_t evictions = 0;
   uint64_t writes = 0;
+  uint64_t kernel_enters = 0;  // see io::EngineCounters
+  double mean_in_flight = 0;   // transfers, at moments all over the interval
 };
 
 // What came out of one run.

@@ -55,7 +55,7 @@ bool AsyncAccess::LookOrWait(TaskState* first) {
         waits = LookOrWaitLocked(first);
         looked = true;
       }
-      enough = state_.collected.size() >= kEnough;
+      enough = !looked || state_.CollectedIsEnough();
     }
     // From here on, if it waits, another thread may have woken it: not that it can run, since
     // that is up to this thread.

@@ -39,9 +39,6 @@ class AsyncAccess final : public AccessWaiter {
   absl::StatusOr<PageHold> TakeAnswer();
 
  private:
-  // Requests that are sent off without waiting for more.
-  static constexpr size_t kEnough = 16;
-
   static bool LookAgain(WaitNode* node);
   // True: it has to wait, or to wait on if `first` is null.
   bool LookOrWait(TaskState* first);

@@ -13,9 +13,6 @@
 namespace fixpool::storage {
 namespace {
 
-// Requests that are worth a system call while tasks can still run.
-constexpr size_t kWorthSending = 8;
-
 // Completions to wait for at once: few enough of those in flight that the device stays busy.
 size_t SeveralOf(uint32_t in_flight) {
   constexpr uint32_t kMost = 8;
@@ -32,8 +29,7 @@ void CacheProgress::Poll() {
   bool send;
   {
     io::MutexLock lock(state_->mutex);
-    const size_t collected = state_->collected.size();
-    send = collected >= kWorthSending || collected == state_->transfers;
+    send = state_->CollectedIsEnough() || state_->collected.size() == state_->transfers;
   }
   if (send) SubmitCollected(*state_);
   state_->reaper.Poll();

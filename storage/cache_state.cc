@@ -53,13 +53,12 @@ void CacheState::WakeTasksForFrames() {
   if (!waiters.someone_waits_for_frames()) return;
   const FrameTable::Counts& counts = frames.counts();
   uint32_t to_be_had = counts.free + counts.evictable;
-  const auto some_can_be_written = [&] {
-    if (transfers >= engine->depth()) return false;
-    return counts.writable > 0 ||
-           (counts.failing > 0 && environment->NowNs() >= retry_writes_at_ns);
-  };
-  // One who looks has them written, and others find them clean.
-  if (to_be_had == 0 && some_can_be_written()) to_be_had = 1;
+  if (to_be_had == 0 && transfers < engine->depth()) {
+    const bool worth_a_try =
+        counts.writable > 0 || (counts.failing > 0 && environment->NowNs() >= retry_writes_at_ns);
+    // One who looks has them written, and others find them clean.
+    if (worth_a_try) to_be_had = 1;
+  }
   waiters.WakeForFrames(to_be_had);
 }
 
@@ -67,6 +66,13 @@ void CacheState::WakeTasksForTransfers() {
   if (!waiters.someone_waits_for_transfers()) return;
   const uint32_t depth = engine->depth();
   if (transfers < depth) waiters.WakeForTransfers(depth - transfers);
+}
+
+bool CacheState::CollectedIsEnough() const {
+  constexpr size_t kFewest = 4;
+  constexpr size_t kMost = 16;
+  if (collected.size() < kFewest) return false;
+  return collected.size() >= kMost || collected.size() * 4 >= transfers;
 }
 
 std::string CacheState::NameOf(const PageId& page) const {

@@ -74,6 +74,9 @@ struct CacheState {
   // To tasks alone, for who tells the threads by other means: a frame, room in the engine.
   void WakeTasksForFrames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void WakeTasksForTransfers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // Whether `collected` is worth a system call though there may soon be more of it: not so few
+  // that the call costs more than they, nor so many that the device waits for them.
+  bool CollectedIsEnough() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
   // For who holds the page exclusively, without the lock: see FrameTable.
   bool IsDirtyUnderMyLatch(FrameIndex frame) const ABSL_NO_THREAD_SAFETY_ANALYSIS {

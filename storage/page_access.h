@@ -75,7 +75,8 @@ class PageAccess {
 
   Outcome Step(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome BringIn(const PageFile& file, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Outcome BeginRead(AtomicPageWord* word, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome BeginRead(AtomicPageWord* word, IoBatch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 

@@ -62,6 +62,9 @@ TEST(ChoiceTest, ReadsAndPrintsTheSameWords) {
   for (const char* word : {"engine", "cache"}) {
     EXPECT_EQ(AbslUnparseFlag(Parsed<Layer>(word)), word);
   }
+  for (const char* word : {"batches", "tasks"}) {
+    EXPECT_EQ(AbslUnparseFlag(Parsed<Access>(word)), word);
+  }
   for (const char* word : {"auto", "uring_fixed", "uring_plain", "threads"}) {
     EXPECT_EQ(AbslUnparseFlag(Parsed<EngineChoice>(word)), word);
   }

@@ -272,13 +272,13 @@ TEST_F(PageIoTest, WithoutLockedMemoryItFallsBackAndSaysWhy) {
 }
 
 TEST_F(PageIoTest, EveryModeRunsAndVerifies) {
-  for (const char* layer : {"engine", "cache"}) {
+  for (const char* layer : {"--layer=engine", "--layer=cache", "--layer=cache --access=tasks"}) {
     for (const char* operation : {"read", "write", "mixed"}) {
       for (const char* shape : {"--pattern=random --depth=16", "--pattern=sequential --depth=1",
                                 "--page_bytes=64k --depth=3", "--threads=2 --depth=8",
                                 "--nodirect --depth=4", "--engine=threads --depth=4"}) {
-        std::vector<std::string> arguments = absl::StrSplit(shape, ' ');
-        arguments.push_back(absl::StrCat("--layer=", layer));
+        std::vector<std::string> arguments =
+            absl::StrSplit(absl::StrCat(shape, " ", layer), ' ');
         arguments.push_back(absl::StrCat("--operation=", operation));
         arguments.push_back("--verify");
         const ProgramResult result = RunShort(arguments);
@@ -311,6 +311,8 @@ TEST_F(PageIoTest, CountsWhatTheCacheDid) {
   EXPECT_GT(JsonNumber(json, "writes"), 0);
   EXPECT_NEAR(JsonNumber(json, "hits") + JsonNumber(json, "misses"), JsonNumber(json, "operations"),
               JsonNumber(json, "operations") * 0.1 + 20);
+  EXPECT_GT(JsonNumber(json, "kernel_enters"), 0);
+  EXPECT_GT(JsonNumber(json, "mean_in_flight"), 0);
 }
 
 TEST_F(PageIoTest, ReadLeavesAnExistingFileAlone) {
