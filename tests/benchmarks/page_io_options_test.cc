@@ -54,10 +54,10 @@ TEST(PageIoOptionsTest, Defaults) {
 }
 
 TEST(PageIoOptionsTest, TakesValuesWithAndWithoutEquals) {
-  const PageIoOptions options =
-      Options({"--depth", "32", "-threads=2", "--file_bytes", "1g", "--page_bytes=64k",
-               "--seconds=0.5", "--pattern", "sequential", "--operation=mixed", "--layer=cache",
-               "--engine=threads", "--pages=4k", "--cache_bytes=10m", "--access=tasks", "--seed=9", "--json=/x"});
+  const PageIoOptions options = Options(
+      {"--depth", "32", "-threads=2", "--file_bytes", "1g", "--page_bytes=64k", "--seconds=0.5",
+       "--pattern", "sequential", "--operation=mixed", "--layer=cache", "--engine=threads",
+       "--pages=4k", "--cache_bytes=10m", "--access=tasks", "--seed=9", "--json=/x"});
   EXPECT_EQ(options.depth, 32u);
   EXPECT_EQ(options.threads, 2u);
   EXPECT_EQ(options.file_bytes, 1u << 30);
@@ -95,9 +95,10 @@ TEST(PageIoOptionsTest, HelpNamesEveryFlag) {
   }
   const std::string help = PageIoHelp();
   for (absl::string_view line : absl::StrSplit(help, '\n')) EXPECT_LE(line.size(), 90u) << line;
-  for (const char* flag : {"--file", "--file_bytes", "--page_bytes", "--pattern", "--operation",
-                           "--depth", "--threads", "--engine", "--layer", "--cache_bytes", "--access",
-                           "--pages", "--direct", "--seconds", "--seed", "--verify", "--json"}) {
+  for (const char* flag :
+       {"--file", "--file_bytes", "--page_bytes", "--pattern", "--operation", "--depth",
+        "--threads", "--engine", "--layer", "--cache_bytes", "--access", "--pages", "--direct",
+        "--seconds", "--seed", "--verify", "--json"}) {
     EXPECT_TRUE(absl::StrContains(help, absl::string_view(std::string(flag) + " ")) ||
                 absl::StrContains(help, std::string(flag) + "\n"))
         << flag;

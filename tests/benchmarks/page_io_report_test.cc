@@ -34,7 +34,12 @@ RunResult SomeResult() {
                      .engine_reason = "too little may be locked",
                      .backing = arena::PageBacking::kTransparent};
   result.most_in_flight = 64;
-  result.cache = {.hits = 1, .misses = 2, .evictions = 3, .writes = 4, .kernel_enters = 5, .mean_in_flight = 6.5};
+  result.cache = {.hits = 1,
+                  .misses = 2,
+                  .evictions = 3,
+                  .writes = 4,
+                  .kernel_enters = 5,
+                  .mean_in_flight = 6.5};
   return result;
 }
 
@@ -46,7 +51,8 @@ TEST(JsonReportTest, HoldsEveryKey) {
             "\"bytes_per_second\": 8192000.000, \"cpu_ns_per_operation\": 4000.000, "
             "\"latency_ns\": {\"p50\": 50, \"p99\": 50, \"p999\": 50, \"max\": 60}, "
             "\"engine\": \"uring_plain\", \"engine_errno\": \"ENOMEM\", \"page_backing\": \"thp\", "
-            "\"cache\": {\"hits\": 1, \"misses\": 2, \"evictions\": 3, \"writes\": 4, \"kernel_enters\": 5, "
+            "\"cache\": {\"hits\": 1, \"misses\": 2, \"evictions\": 3, \"writes\": 4, "
+            "\"kernel_enters\": 5, "
             "\"mean_in_flight\": 6.500}, "
             "\"file_bytes\": 8388608, \"page_bytes\": 4096, \"depth\": 32, \"threads\": 2}\n");
 }

@@ -277,8 +277,7 @@ TEST_F(PageIoTest, EveryModeRunsAndVerifies) {
       for (const char* shape : {"--pattern=random --depth=16", "--pattern=sequential --depth=1",
                                 "--page_bytes=64k --depth=3", "--threads=2 --depth=8",
                                 "--nodirect --depth=4", "--engine=threads --depth=4"}) {
-        std::vector<std::string> arguments =
-            absl::StrSplit(absl::StrCat(shape, " ", layer), ' ');
+        std::vector<std::string> arguments = absl::StrSplit(absl::StrCat(shape, " ", layer), ' ');
         arguments.push_back(absl::StrCat("--operation=", operation));
         arguments.push_back("--verify");
         const ProgramResult result = RunShort(arguments);

@@ -2,10 +2,18 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <new>
+#include <optional>
 
 #include "absl/base/attributes.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "fixpool/storage/cache_progress.h"
+#include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
+#include "fixpool/storage/task.h"
+#include "fixpool/storage/task_scheduler.h"
 #include "gtest/gtest.h"
 #include "tests/storage/level_fixture.h"
 
@@ -70,6 +78,46 @@ TEST_P(PageCacheAllocationTest, NothingIsAllocatedAfterCreate) {
   EXPECT_GT(after.hits, before.hits);
   EXPECT_GT(after.misses, before.misses);
   EXPECT_GT(after.evictions, before.evictions);
+  EXPECT_GT(after.eviction_writes, before.eviction_writes);
+}
+
+storage::Task<absl::Status> ChangeOrLook(storage::TaskScheduler&, storage::PageCache& cache,
+                                         PageId page) {
+  if (page.page_number % 3 == 0) {
+    absl::StatusOr<storage::WriteGuard> guard = co_await cache.WriteAsync(page);
+    if (!guard.ok()) co_return guard.status();
+    guard->mutable_bytes()[0] ^= std::byte{1};
+  } else {
+    const absl::StatusOr<storage::ReadGuard> guard = co_await cache.ReadAsync(page);
+    if (!guard.ok()) co_return guard.status();
+  }
+  co_return absl::OkStatus();
+}
+
+TEST_P(PageCacheAllocationTest, NothingIsAllocatedForTasks) {
+  FIXPOOL_START_OR_SKIP(8);
+  file_ = *cache().OpenFile(scratch_.MakeFile("data.db", FileText(64)));
+  const auto frames = *storage::CoroutineFrames::Create({.frame_count = 16, .frame_bytes = 2048});
+  storage::CacheProgress progress(&cache());
+  storage::TaskScheduler scheduler(frames.get(), &progress);
+  const auto use_all = [&] {
+    uint64_t page = 0;
+    const absl::Status all = scheduler.RunConcurrently(
+        [&]() -> std::optional<storage::Task<absl::Status>> {
+          if (page == 64) return std::nullopt;
+          return ChangeOrLook(scheduler, cache(), Page(page++));
+        },
+        {.in_flight = 16});
+    if (!all.ok()) std::abort();
+  };
+  use_all();
+  const storage::CacheStats before = cache().Stats();
+  const uint64_t allocations_before = allocations;
+  for (int round = 0; round < 5; ++round) use_all();
+  EXPECT_EQ(allocations - allocations_before, 0u);
+  const storage::CacheStats after = cache().Stats();
+  EXPECT_GT(after.misses, before.misses);
+  EXPECT_GT(after.waits, before.waits);
   EXPECT_GT(after.eviction_writes, before.eviction_writes);
 }
 

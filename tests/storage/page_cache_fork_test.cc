@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -15,7 +16,11 @@
 #include "absl/time/time.h"
 #include "fixpool/io/file.h"
 #include "fixpool/io/sanitizer.h"
+#include "fixpool/storage/cache_progress.h"
+#include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
+#include "fixpool/storage/task.h"
+#include "fixpool/storage/task_scheduler.h"
 #include "gtest/gtest.h"
 #include "tests/storage/cache_fixture.h"
 #include "tests/storage/level_fixture.h"
@@ -97,6 +102,34 @@ TEST_P(PageCacheForkTest, RefusesInTheChild) {
     EXPECT_EQ(cache().frame_count(), size_t{kFrames});
     return std::string();
   });
+  ExpectThatTheParentWorks();
+}
+
+storage::Task<absl::Status> Look(storage::TaskScheduler&, PageCache& cache, PageId page) {
+  co_return (co_await cache.ReadAsync(page)).status();
+}
+
+TEST_P(PageCacheForkTest, TasksAreRefusedInTheChildAndMayBeDestroyedThere) {
+  StartWithFile();
+  if (IsSkipped()) return;
+  const auto frames = *storage::CoroutineFrames::Create({.frame_count = 8, .frame_bytes = 2048});
+  storage::CacheProgress progress(&cache());
+  storage::TaskScheduler scheduler(frames.get(), &progress);
+  std::optional<WriteGuard> held = *cache().Write(Page(1));
+  std::optional<storage::SpawnedTask<absl::Status>> waiting =
+      *scheduler.Spawn(Look(scheduler, cache(), Page(1)));
+  ASSERT_TRUE(scheduler.RunReady().ok());
+  WaitUntilOthersAreAsleep();
+  FIXPOOL_IN_CHILD([&] {
+    ExpectRefused(scheduler.Run(Look(scheduler, cache(), Page(0))));
+    waiting.reset();
+    EXPECT_EQ(scheduler.CountUnfinished(), 0u);
+    return std::string();
+  });
+  EXPECT_FALSE(waiting->done());
+  held.reset();
+  while (!waiting->done()) ASSERT_TRUE(scheduler.RunReady().ok());
+  EXPECT_TRUE(waiting->TakeResult().ok());
   ExpectThatTheParentWorks();
 }
 

@@ -1,15 +1,22 @@
-// Many threads, few frames, a model, and what the disk holds afterwards.
+// Many threads and tasks, few frames, a model, and what the disk holds afterwards.
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "fixpool/storage/cache_progress.h"
+#include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
+#include "fixpool/storage/task.h"
+#include "fixpool/storage/task_scheduler.h"
 #include "gtest/gtest.h"
 #include "tests/storage/level_fixture.h"
 #include "tests/support/seed.h"
@@ -20,14 +27,23 @@ namespace {
 using storage::FileId;
 using storage::PageId;
 using storage::ReadGuard;
+using storage::SpawnedTask;
+using storage::TaskScheduler;
 using storage::WriteGuard;
+using StatusTask = storage::Task<absl::Status>;
 
 constexpr uint32_t kFrames = 24;
 constexpr uint64_t kPages = 160;  // of each file
 constexpr int kFiles = 2;
 constexpr int kThreads = 6;
-// Of the run, not of a test: nothing is expected to take a time.
-constexpr absl::Duration kRunFor = absl::Milliseconds(1500);
+constexpr int kTaskThreads = 2;  // of these
+constexpr size_t kTasks = 12;    // of each of them, at a time
+
+// Of the run at one level, not of a test: nothing is expected to take a time.
+absl::Duration RunFor() {
+  const char* const seconds = std::getenv("FIXPOOL_STRESS_SECONDS");
+  return absl::Seconds(seconds != nullptr ? std::atof(seconds) : 1.5);
+}
 
 // What every page holds: who it is, and how often it was changed, all over it.
 struct Record {
@@ -105,11 +121,77 @@ class PageCacheStressTest : public LevelTest {
     } else {
       absl::StatusOr<WriteGuard> guard = cache().Write(id);
       ASSERT_TRUE(guard.ok()) << guard.status();
-      const uint64_t seen = ChangesOf(guard->bytes(), file, page);
-      ASSERT_EQ(seen, changes_[file][page]);
-      if (dice < 600) return;  // looked, and left it as it was
-      Fill(guard->mutable_bytes(), Record::Of(file, page, seen + 1));
-      changes_[file][page] = seen + 1;
+      if (dice < 600) {  // looked, and left it as it was
+        ASSERT_EQ(ChangesOf(guard->bytes(), file, page), changes_[file][page]);
+      } else {
+        ChangeUnder(*guard, file, page);
+      }
+    }
+  }
+
+  void ChangeUnder(WriteGuard& guard, int file, uint64_t page) {
+    const uint64_t seen = ChangesOf(guard.bytes(), file, page);
+    EXPECT_EQ(seen, changes_[file][page]);
+    Fill(guard.mutable_bytes(), Record::Of(file, page, seen + 1));
+    changes_[file][page] = seen + 1;
+  }
+
+  // Some accesses, as OneStep does them, that other tasks of the thread come between.
+  static StatusTask TaskSteps(TaskScheduler&, PageCacheStressTest& test, uint64_t seed) {
+    std::mt19937_64 random(seed);
+    for (int step = 0; step < 8; ++step) {
+      const int file = static_cast<int>(random() % kFiles);
+      const uint64_t page = AnyPage(random);
+      const PageId id{test.files_[file], page};
+      const uint64_t dice = random() % 100;
+      // Some have no time to wait.
+      storage::AccessOptions options;
+      if (dice % 10 == 0) options.timeout = absl::ZeroDuration();
+      if (dice < 50) {
+        const absl::StatusOr<ReadGuard> guard = co_await test.cache().ReadAsync(id, options);
+        if (!guard.ok()) co_return guard.status();
+        if (dice < 10) co_await TaskScheduler::Yield();
+        EXPECT_EQ(ChangesOf(guard->bytes(), file, page), test.changes_[file][page]);
+      } else {
+        absl::StatusOr<WriteGuard> guard = co_await test.cache().WriteAsync(id, options);
+        if (!guard.ok()) co_return guard.status();
+        if (dice < 60) co_await TaskScheduler::Yield();
+        test.ChangeUnder(*guard, file, page);
+      }
+    }
+    co_return absl::OkStatus();
+  }
+
+  // Starts tasks, and ends some of them wherever they happen to be.
+  void RunTasks(uint64_t seed, absl::Time end, std::atomic<uint64_t>& ended,
+                std::atomic<uint64_t>& dropped) {
+    std::mt19937_64 random(seed);
+    storage::CacheProgress progress(&cache());
+    const auto frames =
+        *storage::CoroutineFrames::Create({.frame_count = kTasks, .frame_bytes = 4096});
+    TaskScheduler scheduler(frames.get(), &progress);
+    std::vector<SpawnedTask<absl::Status>> tasks;
+    while (absl::Now() < end && !HasFailure()) {
+      while (tasks.size() < kTasks) {
+        tasks.push_back(*scheduler.Spawn(TaskSteps(scheduler, *this, random())));
+      }
+      ASSERT_TRUE(scheduler.RunReady().ok());
+      std::erase_if(tasks, [&](SpawnedTask<absl::Status>& task) {
+        if (!task.done()) return false;
+        const absl::Status status = task.TakeResult();
+        EXPECT_TRUE(status.ok() || absl::IsDeadlineExceeded(status) ||
+                    absl::IsResourceExhausted(status))
+            << status;
+        ++ended;
+        return true;
+      });
+      if (!tasks.empty() && random() % 16 == 0) {
+        tasks.erase(tasks.begin() + static_cast<ptrdiff_t>(random() % tasks.size()));
+        ++dropped;
+      }
+      if (scheduler.CountReady() == 0) {
+        (void)progress.Wait(environment_.DeadlineAfter(absl::Milliseconds(1)));
+      }
     }
   }
 
@@ -134,11 +216,12 @@ TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) {
   FIXPOOL_START_OR_SKIP(kFrames);
   MakeFiles();
   const uint64_t seed = Seed();
-  const absl::Time end = absl::Now() + kRunFor;
-  std::atomic<uint64_t> steps{0};
+  const absl::Time end = absl::Now() + RunFor();
+  std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {
+      if (i < kTaskThreads) return RunTasks(seed + static_cast<uint64_t>(i), end, tasks, dropped);
       std::mt19937_64 random(seed + static_cast<uint64_t>(i));
       while (absl::Now() < end && !HasFailure()) {
         OneStep(random);
@@ -148,8 +231,12 @@ TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) {
   }
   for (std::thread& thread : threads) thread.join();
   ASSERT_FALSE(HasFailure());
-  std::printf("%llu steps; %s\n", static_cast<unsigned long long>(steps),
+  std::printf("%llu steps, %llu tasks, %llu dropped; %s\n", static_cast<unsigned long long>(steps),
+              static_cast<unsigned long long>(tasks), static_cast<unsigned long long>(dropped),
               cache().Stats().ToString().c_str());
+  EXPECT_GT(steps, 0u);
+  EXPECT_GT(tasks, 0u);
+  EXPECT_GT(dropped, 0u);
   EXPECT_EQ(cache().Stats().pinned_frames, 0u);
   EXPECT_EQ(cache().Stats().read_errors + cache().Stats().write_errors, 0u);
   ASSERT_TRUE(cache().FlushAll().ok());
