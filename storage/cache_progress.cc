@@ -48,7 +48,10 @@ bool CacheProgress::Wait(io::Deadline deadline) {
   size_t several;
   {
     io::MutexLock lock(state_->mutex);
-    if (state_->waiters.size() == 0 && !options_.others_wake_tasks) return false;
+    // Whoever has woken the last one has interrupted before he let go of the lock.
+    if (state_->waiters.size() == 0 && !options_.others_wake_tasks) {
+      return interrupted_.exchange(false);
+    }
     deadline = std::min(deadline, state_->waiters.next_deadline());
     if (state_->waiters.someone_waits_for_frames()) {
       deadline = std::min(deadline, NextFrameRetry(*state_));

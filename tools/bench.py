@@ -42,6 +42,8 @@ WORKLOADS = (
     ("  unregistered buffers", "--page_bytes=4K --depth=32 --engine=uring_plain", True),
     ("  pread in threads", "--page_bytes=4K --depth=32 --engine=threads", True),
     ("  through the cache", "--page_bytes=4K --depth=32 --layer=cache", True),
+    ("  through the cache, by tasks", "--page_bytes=4K --depth=32 --layer=cache --access=tasks",
+     True),
     ("read 4 KiB, depth 128", "--page_bytes=4K --depth=128", True),
     ("  pread in threads", "--page_bytes=4K --depth=128 --engine=threads", False),
     ("  through the cache", "--page_bytes=4K --depth=128 --layer=cache", True),

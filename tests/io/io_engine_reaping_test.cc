@@ -250,6 +250,42 @@ TEST_P(IoEngineReapingTest, WaitingForWhatDoesNotComeTakesNoProcessor) {
   ReapCount(1);
 }
 
+TEST_P(IoEngineReapingTest, ReapSeveralWaitsForNoMoreThanAreInFlight) {
+  SlowPipe pipe = SlowPipe::ToReadFrom();
+  const FileHandle file = Add(pipe.file());
+  ScratchMemory memory(kPage);
+  Registration registration = Register(memory);
+  SubmitAll({Read(file, registration.id(), memory.base(), 512, 0)});
+  std::thread feeder([&] { pipe.Feed(std::string(512, 'f')); });
+  std::vector<IoCompletion> some(4);
+  size_t count = 0;
+  while (count == 0) count = engine_->ReapSeveral(absl::MakeSpan(some), Deadline::Infinite(), 4);
+  EXPECT_EQ(count, 1u);
+  feeder.join();
+}
+
+TEST_P(IoEngineReapingTest, ReapSeveralReturnsFewerAtTheDeadline) {
+  SlowPipe fed = SlowPipe::ToReadFrom();
+  SlowPipe silent = SlowPipe::ToReadFrom();
+  const FileHandle first = Add(fed.file());
+  const FileHandle second = Add(silent.file());
+  ScratchMemory memory(2 * kPage);
+  Registration registration = Register(memory);
+  SubmitAll({Read(first, registration.id(), memory.base(), 512, 0),
+             Read(second, registration.id(), memory.base() + kPage, 512, 0)});
+  std::thread feeder([&] { fed.Feed(std::string(512, 'f')); });
+  std::vector<IoCompletion> some(4);
+  size_t count = 0;
+  while (count == 0) {
+    const Deadline deadline = environment_.DeadlineAfter(absl::Milliseconds(20));
+    count = engine_->ReapSeveral(absl::MakeSpan(some), deadline, 2);
+  }
+  EXPECT_EQ(count, 1u);
+  feeder.join();
+  silent.Feed(std::string(512, 's'));
+  ReapCount(1);
+}
+
 // ---- Many threads, against a model ----
 
 // Threads submit reads, writes and syncs of random pages and reap whatever comes, whoever
