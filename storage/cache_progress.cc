@@ -13,10 +13,11 @@
 namespace fixpool::storage {
 namespace {
 
-// Completions to wait for at once: few enough of those in flight that the device stays busy.
-size_t SeveralOf(uint32_t in_flight) {
-  constexpr uint32_t kMost = 8;
-  return std::clamp(in_flight / 4, 1u, kMost);
+// Not all that there are: the reads that follow from some of them should be with the device before
+// the next are looked at.
+CompletionReaper::Batch BatchFor(uint32_t in_flight) {
+  const size_t some = std::clamp<size_t>(in_flight / 8, 4, 16);
+  return {.wanted = std::min<size_t>(some, in_flight / 4 + 1), .most = some};
 }
 
 }  // namespace
@@ -27,12 +28,14 @@ CacheProgress::CacheProgress(PageCache* cache, Options options)
 void CacheProgress::Poll() {
   if (state_->fork_guard.forked()) return;
   bool send;
+  CompletionReaper::Batch batch;
   {
     io::MutexLock lock(state_->mutex);
+    batch = BatchFor(state_->transfers);
     send = state_->CollectedIsEnough() || state_->collected.size() == state_->transfers;
   }
   if (send) SubmitCollected(*state_);
-  state_->reaper.Poll();
+  state_->reaper.Poll(batch);
   WakeOverdue();
 }
 
@@ -45,7 +48,7 @@ bool CacheProgress::Wait(io::Deadline deadline) {
   SubmitCollected(*state_);
   const uint32_t seen = state_->reaper.epoch();
   if (interrupted_.exchange(false)) return true;
-  size_t several;
+  CompletionReaper::Batch batch;
   {
     io::MutexLock lock(state_->mutex);
     // Whoever has woken the last one has interrupted before he let go of the lock.
@@ -66,9 +69,9 @@ bool CacheProgress::Wait(io::Deadline deadline) {
       state_->WakeTasksForTransfers();
       if (state_->waiters.size() < waiting) return true;
     }
-    several = SeveralOf(state_->transfers);
+    batch = BatchFor(state_->transfers);
   }
-  state_->reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, deadline, several);
+  state_->reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, deadline, batch);
   WakeOverdue();
   return true;
 }

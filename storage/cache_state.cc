@@ -72,7 +72,7 @@ bool CacheState::CollectedIsEnough() const {
   constexpr size_t kFewest = 4;
   constexpr size_t kMost = 16;
   if (collected.size() < kFewest) return false;
-  return collected.size() >= kMost || collected.size() * 4 >= transfers;
+  return collected.size() >= kMost || collected.size() * 8 >= transfers;
 }
 
 std::string CacheState::NameOf(const PageId& page) const {

@@ -29,15 +29,15 @@ void CompletionReaper::GiveRoleUp(bool handled) {
   }
 }
 
-bool CompletionReaper::ReapOnce(io::Deadline deadline, size_t several) {
-  const size_t count = engine_->ReapSeveral(absl::MakeSpan(completions_), deadline, several);
+bool CompletionReaper::ReapOnce(io::Deadline deadline, Batch batch) {
+  const size_t count =
+      engine_->ReapSeveral(absl::MakeSpan(completions_.data(), batch.most), deadline, batch.wanted);
   if (count == 0) return false;
   handler_->OnCompletions(absl::MakeSpan(completions_.data(), count));
   return true;
 }
 
-void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline,
-                               size_t several) {
+void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline, Batch batch) {
   sleepers_.fetch_add(1);
   if (wanted != Wanted::kSignal && epoch() == seen && engine_->in_flight() > 0 && TryTakeRole()) {
     sleepers_.fetch_sub(1);
@@ -47,7 +47,7 @@ void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadli
         const int64_t slice_end_ns = environment_->NowNs() + kEitherSliceNs;
         deadline = std::min(deadline, io::Deadline::AtNs(slice_end_ns));
       }
-      handled = ReapOnce(deadline, several);
+      handled = ReapOnce(deadline, batch);
     }
     GiveRoleUp(handled);
     return;
@@ -56,9 +56,9 @@ void CompletionReaper::WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadli
   sleepers_.fetch_sub(1);
 }
 
-void CompletionReaper::Poll() {
+void CompletionReaper::Poll(Batch batch) {
   if (engine_->in_flight() == 0 || !TryTakeRole()) return;
-  const bool handled = ReapOnce(io::Deadline::Past(), 1);
+  const bool handled = ReapOnce(io::Deadline::Past(), batch);
   GiveRoleUp(handled);
 }
 

@@ -61,21 +61,29 @@ class CompletionReaper {
   // Something changed that others may be waiting for. Called after the change.
   void Signal();
 
+  static constexpr size_t kMostAtATime = 64;
+  // How many completions one would like to have at once.
+  struct Batch {
+    size_t wanted = 1;           // who comes to wait in the kernel would rather wait for as many
+    size_t most = kMostAtATime;  // 1 to kMostAtATime; others are left for the next call
+  };
+
   // Returns when something may have changed since epoch() was `seen`, or at the deadline, or
-  // for no reason. Who comes to wait in the kernel would rather wait for `several` completions
-  // at once (IoEngine::ReapSeveral).
-  void WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline, size_t several = 1);
+  // for no reason.
+  void WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline) {
+    WaitFor(seen, wanted, deadline, Batch());
+  }
+  void WaitFor(uint32_t seen, Wanted wanted, io::Deadline deadline, Batch batch);
 
   // Takes in what has completed, without waiting; nothing if another thread is at it.
-  void Poll();
+  void Poll() { Poll(Batch()); }
+  void Poll(Batch batch);
 
  private:
-  static constexpr size_t kBatch = 64;
-
   bool TryTakeRole();
   void GiveRoleUp(bool handled);
   // With the role. True: it handled something.
-  bool ReapOnce(io::Deadline deadline, size_t several);
+  bool ReapOnce(io::Deadline deadline, Batch batch);
 
   io::IoEngine* const engine_;
   io::Environment* const environment_;
@@ -85,7 +93,7 @@ class CompletionReaper {
   // whoever comes later sees the epoch moved.
   std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> role_taken_{false};
-  std::array<io::IoCompletion, kBatch> completions_;  // of the holder of the role
+  std::array<io::IoCompletion, kMostAtATime> completions_;  // of the holder of the role
 };
 
 }  // namespace fixpool::storage
