@@ -49,6 +49,13 @@ void CacheState::FramesChanged() {
   reaper.Signal();
 }
 
+void CacheState::CallKeeper() {
+  if (!keeper_sleeps || frames.counts().free >= low_water) return;
+  keeper_sleeps = false;
+  keeper_calls.fetch_add(1);
+  environment->Wake(keeper_calls);
+}
+
 void CacheState::WakeTasksForFrames() {
   if (!waiters.someone_waits_for_frames()) return;
   const FrameTable::Counts& counts = frames.counts();

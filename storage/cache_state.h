@@ -4,6 +4,7 @@
 #include "fixpool/io/require_cpp20.h"
 
 #include <cstddef>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -71,6 +72,8 @@ struct CacheState {
   // the page in this frame; a frame for another page.
   void PageChanged(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void FramesChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // If there are too few free frames: see FrameKeeper.
+  void CallKeeper() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // To tasks alone, for who tells the threads by other means: a frame, room in the engine.
   void WakeTasksForFrames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void WakeTasksForTransfers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -113,6 +116,10 @@ struct CacheState {
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);
+  // Free frames that a FrameKeeper, if there is one, is to be called for; 0: there is none.
+  uint32_t low_water ABSL_GUARDED_BY(mutex) = 0;
+  bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;
+  std::atomic<uint32_t> keeper_calls{0};  // changes when it is called
   // Pages whose write failed are not tried again for an eviction before this time; the pause
   // doubles with each failure and ends with a success.
   int64_t retry_writes_at_ns ABSL_GUARDED_BY(mutex) = 0;

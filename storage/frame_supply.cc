@@ -1,5 +1,7 @@
 #include "fixpool/storage/frame_supply.h"
 
+#include <algorithm>
+#include <array>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -22,12 +24,20 @@ class VictimSearch {
   VictimSearch(uint32_t reserve, bool retry_failed, IoBatch& batch)
       : reserve_(reserve), retry_failed_(retry_failed), batch_(batch) {}
 
-  FrameIndex Run(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-    FrameIndex victim = kNoFrame;
-    (void)state.policy->PickVictims(absl::MakeSpan(&victim, 1),
-                                    [this, &state](FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
-                                        state.mutex) { return Judge(state, index); });
-    return victim;
+  // The first of `victims`, as many as it returns: frames that are in no list and no table.
+  size_t Run(CacheState& state, absl::Span<FrameIndex> victims)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+    const size_t count = state.policy->PickVictims(
+        victims, [this, &state](FrameIndex index)
+                     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) { return Judge(state, index); });
+    for (const FrameIndex victim : victims.first(count)) {
+      ++state.counters.evictions;
+      state.policy->OnEvicted(victim, state.frames[victim].page);
+      FrameTable::Edit frame(state.frames, victim);
+      frame->state = FrameState::kFree;
+      frame->page = PageId();
+    }
+    return count;
   }
   uint32_t writes_started() const { return writes_started_; }
 
@@ -79,24 +89,34 @@ bool OnlyFailingPagesAreLeft(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUI
 }  // namespace
 
 FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
-  if (const FrameIndex free = state.frames.TakeFree(); free != kNoFrame) return free;
+  if (const FrameIndex free = state.frames.TakeFree(); free != kNoFrame) {
+    state.CallKeeper();
+    return free;
+  }
   const FrameTable::Counts& counts = state.frames.counts();
   const bool retry_failed =
       OnlyFailingPagesAreLeft(state) && state.environment->NowNs() >= state.retry_writes_at_ns;
   if (counts.evictable + counts.writable == 0 && !retry_failed) return kNoFrame;
   VictimSearch search(reserve, retry_failed, batch);
-  const FrameIndex victim = search.Run(state);
+  FrameIndex victim = kNoFrame;
+  (void)search.Run(state, absl::MakeSpan(&victim, 1));
   if (retry_failed && search.writes_started() == 0) {
     // They are held by somebody, or their file takes no writes: not worth a look at once.
     state.retry_writes_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;
   }
-  if (victim == kNoFrame) return kNoFrame;
-  ++state.counters.evictions;
-  state.policy->OnEvicted(victim, state.frames[victim].page);
-  FrameTable::Edit frame(state.frames, victim);
-  frame->state = FrameState::kFree;
-  frame->page = PageId();
   return victim;
+}
+
+size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch) {
+  std::array<FrameIndex, 32> victims;
+  const uint32_t left_to_others = std::min<uint32_t>(state.engine->depth() / 2, batch.room() / 2);
+  VictimSearch search(left_to_others, /*retry_failed=*/false, batch);
+  const size_t freed =
+      search.Run(state, absl::MakeSpan(victims).first(std::min(count, victims.size())));
+  for (const FrameIndex victim : absl::MakeSpan(victims).first(freed)) {
+    state.frames.PutFree(victim);
+  }
+  return freed;
 }
 
 io::Deadline NextFrameRetry(const CacheState& state) {

@@ -3,6 +3,8 @@
 
 #include "fixpool/io/require_cpp20.h"
 
+#include <cstddef>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "fixpool/storage/cache_state.h"
@@ -22,6 +24,12 @@ namespace fixpool::storage {
 // back. kNoFrame: there is none at the moment. `reserve`: transfers that the caller is going
 // to start itself, in the same batch.
 FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+
+// Makes up to `count` pages give way to nobody yet, the same ones in the same order, so that later
+// calls of TakeFrame find free frames. Returns how many. Dirty ones among them are put in `batch`,
+// leaving half of what the engine takes to others.
+size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
 // If no frame can become available before pages that cannot be written are tried again: the

@@ -11,10 +11,11 @@
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/io/open_engine.h"
 #include "fixpool/io/sanitizer.h"
+#include "fixpool/storage/blocking_access.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/flusher.h"
+#include "fixpool/storage/keeper_thread.h"
 #include "fixpool/storage/make_policy.h"
-#include "fixpool/storage/blocking_access.h"
 #include "fixpool/storage/page_files.h"
 #include "fixpool/storage/page_prefetch.h"
 #include "fixpool/storage/page_transfers.h"
@@ -154,16 +155,37 @@ std::vector<std::string> LastWords(const CacheState& state)
 }  // namespace
 
 struct PageCache::Rep {
+  // With nobody to keep frames free yet.
   Rep(OwnedParts parts, arena::PageArena* arena, io::IoEngine* engine, CacheState::Frames frames,
-      CacheState::Timeouts timeouts, PolicyKind policy)
+      const PartsOptions& options)
       : owned(std::move(parts)),
         ends(state),
         frame_count(frames.places.size()),
         policy_size(frames.addresses.size()),
-        state(arena, engine, arena->registry()->environment(), &ends, std::move(frames), timeouts,
-              MakePolicy(policy, static_cast<uint32_t>(frame_count), policy_size)),
+        state(arena, engine, arena->registry()->environment(), &ends, std::move(frames),
+              CacheState::Timeouts{.access = options.default_timeout,
+                                   .flush = options.default_flush_timeout,
+                                   .drain = options.drain_timeout},
+              MakePolicy(options.policy, static_cast<uint32_t>(frame_count), policy_size)),
         hit_path(&state, state.fork_guard, &state.words, &state.addresses, state.policy.get(),
                  &state.hits, state.page_bytes) {}
+
+  static absl::StatusOr<std::unique_ptr<Rep>> Make(OwnedParts parts, arena::PageArena* arena,
+                                                   io::IoEngine* engine,
+                                                   const PartsOptions& options) {
+    absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count);
+    if (!frames.ok()) return frames.status();
+    auto rep = std::make_unique<Rep>(std::move(parts), arena, engine, *std::move(frames), options);
+    const size_t count = rep->frame_count;
+    const uint32_t low_water = static_cast<uint32_t>(std::min<size_t>(
+        count / 4, options.free_frames.value_or(std::min<size_t>(count / 128, 256))));
+    if (low_water == 0) return rep;
+    absl::StatusOr<std::unique_ptr<KeeperThread>> keeper =
+        KeeperThread::Start(&rep->state, low_water);
+    if (!keeper.ok()) return keeper.status();
+    rep->keeper = *std::move(keeper);
+    return rep;
+  }
 
   OwnedParts owned;  // empty: they are the caller's
   TransferEnds ends;
@@ -171,6 +193,7 @@ struct PageCache::Rep {
   const uint32_t policy_size;
   CacheState state;
   const HitPath hit_path;
+  std::unique_ptr<KeeperThread> keeper;  // null: there is none
 };
 
 PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)), hit_path_(rep_->hit_path) {}
@@ -187,14 +210,15 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   if (!parts.ok()) return parts.status();
   arena::PageArena* const arena = parts->arena.get();
   io::IoEngine* const engine = parts->engine.get();
-  absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, 0);
-  if (!frames.ok()) return frames.status();
-  return std::unique_ptr<PageCache>(new PageCache(
-      std::make_unique<Rep>(*std::move(parts), arena, engine, *std::move(frames),
-                            CacheState::Timeouts{.access = options.default_timeout,
-                                                 .flush = options.default_flush_timeout,
-                                                 .drain = options.drain_timeout},
-                            options.policy)));
+  absl::StatusOr<std::unique_ptr<Rep>> rep =
+      Rep::Make(*std::move(parts), arena, engine,
+                {.policy = options.policy,
+                 .free_frames = options.free_frames,
+                 .default_timeout = options.default_timeout,
+                 .default_flush_timeout = options.default_flush_timeout,
+                 .drain_timeout = options.drain_timeout});
+  if (!rep.ok()) return rep.status();
+  return std::unique_ptr<PageCache>(new PageCache(*std::move(rep)));
 }
 
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* arena,
@@ -206,14 +230,9 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
   if (const io::ForkGuard& made = arena->registry()->fork_guard(); made.forked()) {
     return made.Refusal("PageCache::Create on an arena from before the fork");
   }
-  absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count);
-  if (!frames.ok()) return frames.status();
-  return std::unique_ptr<PageCache>(new PageCache(
-      std::make_unique<Rep>(OwnedParts(), arena, engine, *std::move(frames),
-                            CacheState::Timeouts{.access = options.default_timeout,
-                                                 .flush = options.default_flush_timeout,
-                                                 .drain = options.drain_timeout},
-                            options.policy)));
+  absl::StatusOr<std::unique_ptr<Rep>> rep = Rep::Make(OwnedParts(), arena, engine, options);
+  if (!rep.ok()) return rep.status();
+  return std::unique_ptr<PageCache>(new PageCache(*std::move(rep)));
 }
 
 absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {
@@ -377,6 +396,7 @@ PageCache::~PageCache() {
     return;
   }
   CacheState& state = rep_->state;
+  rep_->keeper.reset();
   {
     io::MutexLock lock(state.mutex);
     CheckThatNobodyHoldsAPage(state);

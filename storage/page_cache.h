@@ -69,10 +69,11 @@ namespace fixpool::storage {
 // arena and is the only user of the engine until it dies.
 // The destructor waits for transfers in flight, with a bound. Past it, their frames are never
 // given back to the arena, and the sink is told.
-// Threads: thread-safe, but for destruction. No thread of the cache's own: reading, evicting
-// and reaping are done by those who ask. Nothing allocates on a hit, a miss or an eviction, but
-// for the words of pages of a stretch of a file that is used for the first time (8 bytes each,
-// see docs/page_cache.md), and what ReadMany notes of pages that are missing.
+// Threads: thread-safe, but for destruction. Reading, evicting and reaping are done by those who
+// ask; a thread of the cache's own does nothing but keep some frames free (Options::free_frames).
+// Nothing allocates on a hit, a miss or an eviction, but for the words of pages of a stretch of a
+// file that is used for the first time (8 bytes each, see docs/page_cache.md), and what ReadMany
+// notes of pages that are missing.
 // In a forked child whatever returns a Status answers FailedPrecondition, and the pages of
 // guards are not there. Guards may be dropped; the destructor leaves everything as it is.
 //
@@ -106,6 +107,11 @@ class PageCache {
     // Which page leaves when a frame is wanted. Default: the one with the fewest misses on the
     // traces of docs/replacement.md.
     PolicyKind policy = PolicyKind::kS3Fifo;
+    // Frames that a thread of the cache's own keeps free, so that a miss finds one: when fewer are
+    // free, pages leave (dirty ones are written before) until there are twice as many. 0: no such
+    // thread; misses do it themselves. At most a quarter of all frames. Default: 1/128 of them,
+    // 256 at most.
+    std::optional<uint32_t> free_frames = std::nullopt;
     // How long an access waits that does not say. Default: longer than a disk's own retries
     // usually take, shorter than the patience of those who look for a hang.
     absl::Duration default_timeout = absl::Seconds(30);
@@ -124,6 +130,7 @@ class PageCache {
     // Pages to take from the arena. 0: all that are free.
     size_t frame_count = 0;
     PolicyKind policy = PolicyKind::kS3Fifo;
+    std::optional<uint32_t> free_frames = std::nullopt;
     absl::Duration default_timeout = absl::Seconds(30);
     absl::Duration default_flush_timeout = absl::Minutes(6);
     absl::Duration drain_timeout = absl::Seconds(30);
@@ -131,12 +138,13 @@ class PageCache {
 
   // A cache that makes its own registry, arena and engine, and owns them.
   // InvalidArgument: an option out of its range. Unimplemented, ResourceExhausted: what was
-  // required cannot be had, or there is no memory; the message says what to do.
+  // required cannot be had, or there is no memory, or no thread; the message says what to do.
   static absl::StatusOr<std::unique_ptr<PageCache>> Create(Options options);
   static absl::StatusOr<std::unique_ptr<PageCache>> Create() { return Create(Options()); }
   // A cache on parts of the caller's. The engine must be attached to the arena's registry,
   // whose environment the cache uses, and must have nothing in flight.
-  // InvalidArgument: a part is null. ResourceExhausted: the arena has not as many free pages.
+  // InvalidArgument: a part is null. ResourceExhausted: the arena has not as many free pages, or
+  // the system no thread.
   // FailedPrecondition: the parts are from before a fork, and this is the child.
   static absl::StatusOr<std::unique_ptr<PageCache>> Create(arena::PageArena* arena,
                                                            io::IoEngine* engine,

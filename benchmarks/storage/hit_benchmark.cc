@@ -44,7 +44,7 @@ class Pages {
  public:
   static absl::StatusOr<std::unique_ptr<Pages>> Make(uint32_t count) {
     auto pages = std::make_unique<Pages>();
-    auto cache = PageCache::Create({.memory_bytes = size_t{count} * kPageBytes});
+    auto cache = PageCache::Create({.memory_bytes = size_t{count} * kPageBytes, .free_frames = 0});
     if (!cache.ok()) return cache.status();
     pages->cache_ = *std::move(cache);
     for (uint32_t i = 0; i < kFiles; ++i) {

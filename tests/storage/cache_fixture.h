@@ -56,7 +56,8 @@ struct FakeStack {
     arena = *arena::PageArena::Create(
         registry.get(), {.size_bytes = size_t{frames} * kPageBytes, .ladder = OrdinaryPages()});
     engine = std::make_unique<FakeEngine>(registry.get(), options);
-    cache = *storage::PageCache::Create(arena.get(), engine.get(), {.frame_count = frames});
+    cache = *storage::PageCache::Create(arena.get(), engine.get(),
+                                        {.frame_count = frames, .free_frames = 0});
   }
 
   std::unique_ptr<io::FixedBufferRegistry> registry;

@@ -1,7 +1,9 @@
 #ifndef FIXPOOL_TESTS_STORAGE_LEVEL_FIXTURE_H_
 #define FIXPOOL_TESTS_STORAGE_LEVEL_FIXTURE_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -25,6 +27,7 @@ class LevelTest : public ::testing::TestWithParam<io::EngineLevel> {
                                     .page_bytes = page_bytes,
                                     .ladder = OrdinaryPages(),
                                     .engine = {.depth = 32, .require = GetParam()},
+                                    .free_frames = free_frames_,
                                     .environment = &environment_});
     if (!cache.ok() &&
         (absl::IsUnimplemented(cache.status()) || absl::IsResourceExhausted(cache.status()))) {
@@ -40,6 +43,7 @@ class LevelTest : public ::testing::TestWithParam<io::EngineLevel> {
 
   RecordingEnvironment environment_;
   ScratchDirectory scratch_;
+  std::optional<uint32_t> free_frames_;  // of the next Start
   std::unique_ptr<storage::PageCache> cache_;
   storage::FileId file_;
 };

@@ -213,9 +213,10 @@ class PageCacheStressTest : public LevelTest {
 INSTANTIATE_TEST_SUITE_P(Levels, PageCacheStressTest, AllLevels(), LevelName);
 
 TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) {
+  const uint64_t seed = Seed();
+  free_frames_ = seed % 2 == 0 ? 0 : 5;
   FIXPOOL_START_OR_SKIP(kFrames);
   MakeFiles();
-  const uint64_t seed = Seed();
   const absl::Time end = absl::Now() + RunFor();
   std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0};
   std::vector<std::thread> threads;

@@ -1,0 +1,44 @@
+#include "fixpool/storage/keeper_thread.h"
+
+#include <utility>
+
+#include "fixpool/storage/completion_reaper.h"
+
+namespace fixpool::storage {
+
+absl::StatusOr<std::unique_ptr<KeeperThread>> KeeperThread::Start(CacheState* state,
+                                                                  uint32_t low_water) {
+  std::unique_ptr<KeeperThread> keeper(new KeeperThread(state, low_water));
+  KeeperThread* const running = keeper.get();
+  absl::StatusOr<io::Thread> thread =
+      io::Thread::Start("fixpool-frames", [running] { running->Run(); });
+  if (!thread.ok()) return thread.status();
+  keeper->thread_ = std::make_unique<io::Thread>(*std::move(thread));
+  return keeper;
+}
+
+KeeperThread::~KeeperThread() {
+  if (thread_ == nullptr) return;
+  stop_.store(true);
+  state_.keeper_calls.fetch_add(1);
+  state_.environment->Wake(state_.keeper_calls);
+  thread_->Join();
+}
+
+void KeeperThread::Run() {
+  while (!stop_.load()) {
+    const uint32_t seen = state_.reaper.epoch();
+    switch (keeper_.Step()) {
+      case FrameKeeper::Next::kAgain:
+        break;
+      case FrameKeeper::Next::kWhenWritten:
+        state_.reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, io::Deadline::Infinite());
+        break;
+      case FrameKeeper::Next::kWhenCalled:
+        state_.environment->Wait(state_.keeper_calls, keeper_.calls(), io::Deadline::Infinite());
+        break;
+    }
+  }
+}
+
+}  // namespace fixpool::storage

@@ -1,0 +1,42 @@
+#ifndef FIXPOOL_STORAGE_KEEPER_THREAD_H_
+#define FIXPOOL_STORAGE_KEEPER_THREAD_H_
+
+#include "fixpool/io/require_cpp20.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "fixpool/io/thread.h"
+#include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/frame_keeper.h"
+
+namespace fixpool::storage {
+
+// Runs the steps of a FrameKeeper on a thread of its own, and sleeps in between.
+// The destructor ends the thread: within one step, or 2 ms if it waits for the disk. Not to be
+// destroyed in a forked child, which does not have the thread.
+class KeeperThread {
+ public:
+  // `state` outlives it. ResourceExhausted: the system gives no more threads.
+  static absl::StatusOr<std::unique_ptr<KeeperThread>> Start(CacheState* state, uint32_t low_water);
+  ~KeeperThread();
+  KeeperThread(const KeeperThread&) = delete;
+  KeeperThread& operator=(const KeeperThread&) = delete;
+
+ private:
+  KeeperThread(CacheState* state, uint32_t low_water) : state_(*state), keeper_(state, low_water) {}
+
+  void Run();
+
+  CacheState& state_;
+  FrameKeeper keeper_;
+  std::atomic<bool> stop_{false};
+  // Last: it uses all of the above. Absent only while Start is at work.
+  std::unique_ptr<io::Thread> thread_;
+};
+
+}  // namespace fixpool::storage
+
+#endif  // FIXPOOL_STORAGE_KEEPER_THREAD_H_
