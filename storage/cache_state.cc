@@ -50,7 +50,7 @@ void CacheState::FramesChanged() {
 }
 
 void CacheState::CallKeeper() {
-  if (!keeper_sleeps || frames.counts().free >= low_water) return;
+  if (!keeper_sleeps || frames.available() >= low_water) return;
   keeper_sleeps = false;
   keeper_calls.fetch_add(1);
   environment->Wake(keeper_calls);

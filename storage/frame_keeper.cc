@@ -25,7 +25,7 @@ FrameKeeper::Next FrameKeeper::Step() {
     io::MutexLock lock(state_.mutex);
     state_.keeper_sleeps = false;
     calls_ = state_.keeper_calls.load();
-    const uint32_t free = state_.frames.counts().free;
+    const uint32_t free = state_.frames.available();
     const size_t missing = 2 * low_water_ > free ? 2 * low_water_ - free : 0;
     const size_t freed = missing == 0 ? 0 : FreeFrames(state_, std::min(missing, kAtATime), batch);
     if (freed > 0) state_.FramesChanged();

@@ -89,6 +89,8 @@ class FrameTable {
   const Frame& operator[](FrameIndex index) const { return frames_[ToInt(index)]; }
   const Counts& counts() const { return counts_; }
 
+  // How many TakeFree has to give.
+  uint32_t available() const { return static_cast<uint32_t>(free_.size()); }
   // kNoFrame: none is free. The caller gives it a state other than kFree at once.
   FrameIndex TakeFree();
   // The frame holds nothing that anybody needs: neither pinned nor dirty nor in flight, but

@@ -26,9 +26,12 @@ KeeperThread::~KeeperThread() {
 }
 
 void KeeperThread::Run() {
-  while (!stop_.load()) {
+  while (true) {
     const uint32_t seen = state_.reaper.epoch();
-    switch (keeper_.Step()) {
+    const FrameKeeper::Next next = keeper_.Step();
+    // Not before the step: a call that it has taken note of may have been the last.
+    if (stop_.load()) return;
+    switch (next) {
       case FrameKeeper::Next::kAgain:
         break;
       case FrameKeeper::Next::kWhenWritten:
