@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_view.h"
 #include "fixpool/storage/page_word.h"
 
@@ -31,6 +32,15 @@ class OptimisticGuard {
   PageView view() const { return PageView(data_, size_bytes_); }
   bool StillValid() const {
     return word_ != nullptr && Load(*word_).SameLife(seen_) && versions_->Vouches(epoch_);
+  }
+
+  // The same, for who has latched the page since and wants to go on from what the look has shown:
+  //   absl::StatusOr<WriteGuard> leaf = cache->Write(page);
+  //   if (!leaf.ok() || !node->StillValidUnder(*leaf)) ...       // again
+  // True: what the guard holds is what the view showed. (With a ReadGuard, StillValid() says that.)
+  bool StillValidUnder(const WriteGuard& guard) const {
+    return word_ != nullptr && guard.holds_page() && guard.hold_.word() == word_ &&
+           Load(*word_).SameLifeUnderMyLatch(seen_) && versions_->Vouches(epoch_);
   }
 
   // For PageCache. `epoch` is from before `seen` was.

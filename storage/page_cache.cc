@@ -19,6 +19,7 @@
 #include "fixpool/storage/page_files.h"
 #include "fixpool/storage/page_prefetch.h"
 #include "fixpool/storage/page_transfers.h"
+#include "fixpool/storage/try_access.h"
 
 namespace fixpool::storage {
 namespace {
@@ -275,6 +276,27 @@ absl::StatusOr<WriteGuard> PageCache::Make(const PageId& page, const AccessOptio
   if (forked()) return Refusal("PageCache::Make");
   absl::StatusOr<PageHold> hold = AccessPage(rep_->state, page, Intent::kMake, options);
   if (!hold.ok()) return hold.status();
+  return WriteGuard(*std::move(hold));
+}
+
+std::optional<ReadGuard> PageCache::TryRead(const PageId& page, Hint hint) {
+  if (const HitPath::Latched hit = hit_path_.TryShared(page, hint); hit.word != nullptr) {
+    return *hit_path_.GuardOf<ReadGuard>(hit, page, PageLatch::Mode::kShared);
+  }
+  if (forked()) return std::nullopt;
+  std::optional<PageHold> hold = TryAccessPage(rep_->state, page, PageLatch::Mode::kShared, hint);
+  if (!hold.has_value()) return std::nullopt;
+  return ReadGuard(*std::move(hold));
+}
+
+std::optional<WriteGuard> PageCache::TryWrite(const PageId& page, Hint hint) {
+  if (const HitPath::Latched hit = hit_path_.TryExclusive(page, hint); hit.word != nullptr) {
+    return *hit_path_.GuardOf<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
+  }
+  if (forked()) return std::nullopt;
+  std::optional<PageHold> hold =
+      TryAccessPage(rep_->state, page, PageLatch::Mode::kExclusive, hint);
+  if (!hold.has_value()) return std::nullopt;
   return WriteGuard(*std::move(hold));
 }
 

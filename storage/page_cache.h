@@ -213,6 +213,12 @@ class PageCache {
   absl::StatusOr<WriteGuard> Make(const PageId& page, const AccessOptions& options);
   absl::StatusOr<WriteGuard> Make(const PageId& page) { return Make(page, AccessOptions()); }
 
+  // The page, if it is in memory and its latch can be had at this moment; else none, for whatever
+  // reason, those included for which Read and Write have an error. Never waits but for the cache's
+  // own lock, and reads nothing from disk. A page that was got counts as a hit.
+  std::optional<ReadGuard> TryRead(const PageId& page, Hint hint = Hint::kNormal);
+  std::optional<WriteGuard> TryWrite(const PageId& page, Hint hint = Hint::kNormal);
+
   // Read, Write and Make for tasks: `co_await cache->ReadAsync(page)` in a Task<T> (see task.h) is
   // what Read(page) is, with the same errors, but that other tasks of the same scheduler run while
   // this one waits. The scheduler's Progress is a CacheProgress of this cache. A page that can be

@@ -4,6 +4,7 @@
 #include "fixpool/io/require_cpp20.h"
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -11,6 +12,8 @@
 #include "fixpool/storage/page_id.h"
 
 namespace fixpool::storage {
+
+class WriteGuard;
 
 // A page that one may read: it stays in memory, where it is, and nobody changes it.
 //
@@ -45,6 +48,13 @@ class [[nodiscard]] ReadGuard {
     hold_.CheckHoldsPage();
     return {hold_.data(), hold_.size_bytes()};
   }
+
+  // The same page, for changing, without letting anybody else at it in between. None, and this
+  // guard stays as it is: there are other guards of the page (this thread's own among them), it is
+  // being written to disk, the file is read-only or refuses writing after a failed sync, or this is
+  // a forked child. It never waits, since two who did would wait for each other: who cannot have it
+  // lets go, calls PageCache::Write, and sees what has become of the page meanwhile.
+  inline std::optional<WriteGuard> TryUpgrade();
 
   // Lets the page go now. Without effect on a guard that holds none.
   void Release() { hold_.Release(); }
@@ -91,12 +101,27 @@ class [[nodiscard]] WriteGuard {
     return {hold_.data(), hold_.size_bytes()};
   }
 
+  // The same page, for reading, without letting anybody change it in between; this guard holds none
+  // afterwards. What was changed stays to be written. Others may read it from now on.
+  ReadGuard Downgrade() {
+    hold_.CheckHoldsPage();
+    hold_.Downgrade();
+    return ReadGuard(std::move(hold_));
+  }
+
   // Lets the page go now. Without effect on a guard that holds none.
   void Release() { hold_.Release(); }
 
  private:
+  friend class OptimisticGuard;
   PageHold hold_;
 };
+
+inline std::optional<WriteGuard> ReadGuard::TryUpgrade() {
+  hold_.CheckHoldsPage();
+  if (!hold_.TryUpgrade()) return std::nullopt;
+  return WriteGuard(std::move(hold_));
+}
 
 }  // namespace fixpool::storage
 

@@ -26,6 +26,31 @@ bool PageHold::TryReleaseExclusive(CacheState* state) {
   return true;
 }
 
+void PageHold::Downgrade() {
+  mode_ = PageLatch::Mode::kShared;
+  CacheState* const state = state_;
+  if (state->fork_guard.forked()) return;
+  io::MutexLock lock(state->mutex);
+  bool wake;
+  {
+    FrameTable::Edit frame(state->frames, frame_);
+    wake = frame->latch.Downgrade();
+  }
+  if (wake) state->PageChanged(frame_);
+}
+
+bool PageHold::TryUpgrade() {
+  CacheState* const state = state_;
+  if (state->fork_guard.forked()) return false;
+  io::MutexLock lock(state->mutex);
+  const PageFile& file = state->files.at(page_.file);
+  if (file.file->read_only() || !file.poison.ok()) return false;
+  FrameTable::Edit frame(state->frames, frame_);
+  if (!frame->latch.TryUpgrade()) return false;
+  mode_ = PageLatch::Mode::kExclusive;
+  return true;
+}
+
 void PageHold::ReleaseSlowly(CacheState* state) {
   if (state->fork_guard.forked()) return;
   io::MutexLock lock(state->mutex);

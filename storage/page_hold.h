@@ -81,6 +81,11 @@ class [[nodiscard]] PageHold {
 
   // Requires the exclusive latch.
   void MarkDirty();
+  // Requires the exclusive latch, which becomes a shared one.
+  void Downgrade();
+  // Requires a shared latch, which becomes the exclusive one. False: others hold the page, or it is
+  // being written to disk, or its file takes no changes; nothing has changed.
+  bool TryUpgrade();
 
   void Release() {
     if (state_ == nullptr) return;

@@ -43,6 +43,20 @@ bool PageLatch::ReleaseExclusive() {
   return shared_waiting_ > 0 || exclusive_waiting_ > 0;
 }
 
+bool PageLatch::Downgrade() {
+  const bool wake = ReleaseExclusive();
+  ++readers_;
+  return wake;
+}
+
+bool PageLatch::TryUpgrade() {
+  FIXPOOL_CHECK(readers_ > 0 && !writer_, "a shared latch was upgraded that nobody held");
+  if (readers_ > 1 || write_back_) return false;
+  readers_ = 0;
+  writer_ = true;
+  return true;
+}
+
 void PageLatch::Adopt(uint32_t readers, bool writer) {
   FIXPOOL_CHECK(readers_ == 0 && !writer_, "a latch has holders beside those of its word");
   readers_ = readers;

@@ -50,6 +50,11 @@ class PageLatch {
   [[nodiscard]] bool ReleaseShared();
   [[nodiscard]] bool ReleaseExclusive();
 
+  // The writer becomes a reader, with nobody in between. True: as for ReleaseExclusive.
+  [[nodiscard]] bool Downgrade();
+  // The only reader becomes the writer. False: there are others, or the disk is reading the bytes.
+  bool TryUpgrade();
+
   // Those who were let in by the page's word.
   void Adopt(uint32_t readers, bool writer);
   // Everybody goes back to the word, for which the latch must be calm.

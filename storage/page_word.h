@@ -69,6 +69,10 @@ class PageWord {
   constexpr bool SameLife(PageWord earlier) const {
     return ((bits_ ^ earlier.bits_) & ~(kReaderMask | kGuarded)) == 0;
   }
+  // The same, where the one who asks is the writer.
+  constexpr bool SameLifeUnderMyLatch(PageWord earlier) const {
+    return ((bits_ ^ earlier.bits_) & ~(kReaderMask | kGuarded | kClosed)) == 0;
+  }
   // One reader more. False: not without the lock.
   constexpr bool CanAddReader() const {
     return present() && (bits_ & (kClosed | kGuarded)) == 0 && readers() < kMaxReaders;

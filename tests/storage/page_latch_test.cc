@@ -33,6 +33,28 @@ TEST(PageLatchTest, AdmitsOneWriter) {
   EXPECT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
 }
 
+TEST(PageLatchTest, WriterBecomesAReaderAndTheOnlyReaderAWriter) {
+  PageLatch latch;
+  ASSERT_EQ(latch.TryExclusive(kStranger), Answer::kGranted);
+  EXPECT_FALSE(latch.Downgrade());
+  EXPECT_EQ(latch.readers(), 1u);
+  EXPECT_FALSE(latch.held_exclusively());
+  EXPECT_TRUE(latch.TryUpgrade());
+  EXPECT_TRUE(latch.held_exclusively());
+  // Those who waited to read may now.
+  latch.BeginWait(Mode::kShared);
+  EXPECT_TRUE(latch.Downgrade());
+  EXPECT_EQ(latch.TryShared(kStranger), Answer::kGranted);
+  EXPECT_FALSE(latch.EndWait(Mode::kShared));
+  EXPECT_FALSE(latch.TryUpgrade());
+  EXPECT_EQ(latch.readers(), 2u);
+  EXPECT_FALSE(latch.ReleaseShared());
+  latch.BeginWriteBack();
+  EXPECT_FALSE(latch.TryUpgrade());
+  latch.EndWriteBack();
+  EXPECT_TRUE(latch.TryUpgrade());
+}
+
 TEST(PageLatchTest, RefusesWaitsThatOnlyTheCallerCouldEnd) {
   PageLatch written;
   ASSERT_EQ(written.TryExclusive(kStranger), Answer::kGranted);
