@@ -1,12 +1,10 @@
 #include "benchmarks/policy_replay.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
-#include <functional>
-#include <thread>
 
 #include "absl/types/span.h"
+#include "benchmarks/trace_turns.h"
 #include "fixpool/io/check.h"
 #include "fixpool/storage/make_policy.h"
 
@@ -92,40 +90,27 @@ PolicyReplay::Result PolicyReplay::ResultOf(const Tally& tally) const {
 TraceReplay ReplayTrace(const PageTrace& trace, storage::PolicyKind policy, uint32_t frames,
                         uint32_t threads) {
   PolicyReplay replay({.policy = policy, .frames = frames, .pages = trace.distinct_pages()});
-  const std::vector<uint32_t>& records = trace.records();
-  // Each takes the next of these when it is done: nobody runs far ahead of the others.
-  constexpr size_t kTurn = 64;
-  std::atomic<size_t> next{0};
-  const auto work = [&](PolicyReplay::Tally& total) {
+  // Apart, so that threads do not take each other's cache lines.
+  struct alignas(64) ThreadTally {
     PolicyReplay::Tally tally;
-    for (size_t begin; (begin = next.fetch_add(kTurn)) < records.size();) {
-      const size_t end = std::min(begin + kTurn, records.size());
-      for (size_t i = begin; i < end; ++i) {
-        const uint32_t page = PageTrace::IndexOf(records[i]);
-        if (PageTrace::IsWrite(records[i])) {
-          replay.Write(page);
-        } else {
-          (void)replay.Reference(page, tally);
-        }
-      }
-    }
-    total = tally;
   };
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<PolicyReplay::Tally> tallies(threads);
-  std::vector<std::thread> others;
-  for (uint32_t i = 1; i < threads; ++i) others.emplace_back(work, std::ref(tallies[i]));
-  work(tallies[0]);
-  for (std::thread& thread : others) thread.join();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  std::vector<ThreadTally> tallies(threads);
+  const double seconds = VisitInTurns(trace, threads, [&](uint32_t thread, uint32_t record) {
+    const uint32_t page = PageTrace::IndexOf(record);
+    if (PageTrace::IsWrite(record)) {
+      replay.Write(page);
+    } else {
+      (void)replay.Reference(page, tallies[thread].tally);
+    }
+  });
   PolicyReplay::Tally sum;
-  for (const PolicyReplay::Tally& tally : tallies) {
-    sum.references += tally.references;
-    sum.hits_written += tally.hits_written;
+  for (const ThreadTally& of_thread : tallies) {
+    sum.references += of_thread.tally.references;
+    sum.hits_written += of_thread.tally.hits_written;
   }
   return {.result = replay.ResultOf(sum),
           .metadata_bytes_per_frame = replay.metadata_bytes_per_frame(),
-          .seconds = took.count()};
+          .seconds = seconds};
 }
 
 }  // namespace fixpool::benchmarks

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_format.h"
 #include "absl/types/span.h"
+#include "benchmarks/cache_replay.h"
 #include "benchmarks/exit_code.h"
 #include "benchmarks/generated_trace.h"
 #include "benchmarks/page_trace.h"
@@ -49,6 +50,38 @@ std::string TextReport(const TraceReplayOptions& options, uint64_t distinct_page
       result.page_writes, replay.metadata_bytes_per_frame);
 }
 
+// The same keys; null: only the policy alone tells.
+std::string JsonReport(const TraceReplayOptions& options, uint64_t distinct_pages, uint32_t frames,
+                       const CacheReplay& replay) {
+  return absl::StrFormat(
+      "{\"policy\": \"%s\", \"references\": %d, \"distinct_pages\": %d, \"frames\": %d, "
+      "\"misses\": %d, \"miss_ratio\": %.6f, \"writes_per_hit\": null, "
+      "\"frames_examined_per_eviction\": null, \"evictions\": %d, \"page_writes\": %d, "
+      "\"metadata_bytes_per_frame\": null, \"threads\": %d, \"seconds\": %.3f}\n",
+      storage::PolicyKindName(options.policy), replay.references, distinct_pages, frames,
+      replay.misses, replay.miss_ratio(), replay.evictions, replay.page_writes, options.threads,
+      replay.seconds);
+}
+
+std::string TextReport(const TraceReplayOptions& options, uint64_t distinct_pages, uint32_t frames,
+                       const CacheReplay& replay) {
+  return absl::StrFormat(
+      "%s, %d frames, %d thread%s, through the cache: %d references to %d distinct pages\n"
+      "  miss ratio %.4f; %d evictions, %d dirty pages written for them; %.1f s\n",
+      storage::PolicyKindName(options.policy), frames, options.threads,
+      options.threads == 1 ? "" : "s", replay.references, distinct_pages, replay.miss_ratio(),
+      replay.evictions, replay.page_writes, replay.seconds);
+}
+
+template <typename Replay>
+absl::Status Print(const TraceReplayOptions& options, uint64_t distinct_pages, uint32_t frames,
+                   const Replay& replay, ReportFile* report) {
+  std::fputs(TextReport(options, distinct_pages, frames, replay).c_str(), stdout);
+  std::fflush(stdout);  // the report may go the same way
+  if (report == nullptr) return absl::OkStatus();
+  return report->Write(JsonReport(options, distinct_pages, frames, replay));
+}
+
 absl::Status Run(const TraceReplayOptions& options) {
   std::unique_ptr<ReportFile> report;
   if (!options.json.empty()) {
@@ -63,12 +96,14 @@ absl::Status Run(const TraceReplayOptions& options) {
   if (!trace.ok()) return trace.status();
   const uint64_t pages = trace->distinct_pages();
   const uint32_t frames = options.frames.Of(pages);
-  const TraceReplay replay = ReplayTrace(*trace, options.policy, frames, options.threads);
-
-  std::fputs(TextReport(options, pages, frames, replay).c_str(), stdout);
-  std::fflush(stdout);  // the report may go the same way
-  if (report == nullptr) return absl::OkStatus();
-  return report->Write(JsonReport(options, pages, frames, replay));
+  if (!options.through_cache) {
+    return Print(options, pages, frames,
+                 ReplayTrace(*trace, options.policy, frames, options.threads), report.get());
+  }
+  const absl::StatusOr<CacheReplay> replay =
+      ReplayThroughCache(*trace, options.policy, frames, options.threads, options.dir);
+  if (!replay.ok()) return replay.status();
+  return Print(options, pages, frames, *replay, report.get());
 }
 
 int Main(absl::Span<const char* const> arguments) {

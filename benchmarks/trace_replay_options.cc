@@ -30,6 +30,10 @@ ABSL_FLAG(std::string, policy, "s3w", "s3w (S3-FIFO with a correlation window), 
 ABSL_FLAG(uint32_t, threads, 1,
           "Threads that replay the trace together, 1 to 256, taking turns of 64 records.");
 ABSL_FLAG(uint64_t, seed, 1, "Of --generate; the same seed gives the same trace.");
+ABSL_FLAG(bool, through_cache, false,
+          "Through the whole PageCache, on a sparse file that is made in --dir and removed "
+          "afterwards, and not through the policy alone.");
+ABSL_FLAG(std::string, dir, ".", "Where to make that file.");
 ABSL_FLAG(std::string, json, "", "Where to write the report as JSON.");
 
 namespace fixpool::benchmarks {
@@ -38,8 +42,8 @@ namespace {
 using storage::PolicyKind;
 
 // In the order of --help.
-constexpr absl::string_view kFlags[] = {"trace",  "generate", "format", "frames",
-                                        "policy", "threads",  "seed",   "json"};
+constexpr absl::string_view kFlags[] = {"trace",   "generate", "format",        "frames", "policy",
+                                        "threads", "seed",     "through_cache", "dir",    "json"};
 
 absl::Status BadWord(absl::string_view flag, absl::string_view value, absl::string_view words) {
   return UsageError(absl::StrCat("--", flag, "=", value, ": it is one of ", words));
@@ -123,6 +127,8 @@ absl::StatusOr<TraceReplayCommand> ParseTraceReplay(absl::Span<const char* const
   options.trace = absl::GetFlag(FLAGS_trace);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.seed = absl::GetFlag(FLAGS_seed);
+  options.through_cache = absl::GetFlag(FLAGS_through_cache);
+  options.dir = absl::GetFlag(FLAGS_dir);
   options.json = absl::GetFlag(FLAGS_json);
   absl::Status status = ParseGenerate(absl::GetFlag(FLAGS_generate), options.generate);
   if (status.ok()) status = CheckSource(options);
@@ -136,7 +142,7 @@ absl::StatusOr<TraceReplayCommand> ParseTraceReplay(absl::Span<const char* const
 std::string TraceReplayHelp() {
   return "trace_replay shows how often a page trace misses in a cache of Fixpool's: the cache's "
          "own\n"
-         "replacement policy, without a disk.\n\n"
+         "replacement policy, without a disk, or (--through_cache) the whole of it.\n\n"
          "  trace_replay --trace=trace.le32 --frames=10% --policy=s3w --json=report.json\n"
          "  zstd -dc oltp.lis.zst | trace_replay --trace=- --format=lis --frames=5%\n"
          "  trace_replay --generate=zipf_scan --frames=1000 --policy=lru\n\n"

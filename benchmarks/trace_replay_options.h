@@ -33,7 +33,9 @@ struct TraceReplayOptions {
   storage::PolicyKind policy = storage::PolicyKind::kS3Fifo;
   uint32_t threads = 1;  // 1 to kMaxReplayThreads
   uint64_t seed = 1;
-  std::string json;  // empty: no report
+  bool through_cache = false;
+  std::string dir = ".";  // through_cache
+  std::string json;       // empty: no report
 };
 
 inline constexpr uint32_t kMaxReplayThreads = 256;

@@ -59,6 +59,11 @@ class TraceReplayTest : public testing::Test {
     EXPECT_TRUE(absl::StrContains(result.err, part)) << line << ": " << result.err;
     EXPECT_EQ(result.err.find('\n'), result.err.size() - 1) << line << ": " << result.err;
   }
+  void ExpectNoFileCanBeMade(const std::vector<std::string>& arguments) {
+    const ProgramResult result = Run(arguments);
+    EXPECT_EQ(result.exit_code, 1) << result.err;
+    EXPECT_TRUE(absl::StrContains(result.err, "see --dir")) << result.err;
+  }
   std::string Trace(const std::string& contents) {
     return absl::StrCat("--trace=", scratch_.MakeFile("trace", contents));
   }
@@ -71,7 +76,7 @@ TEST_F(TraceReplayTest, HelpSucceedsAndNamesTheFlags) {
   const ProgramResult result = Run({"--help"});
   EXPECT_EQ(result.exit_code, 0);
   for (const char* part : {"--trace", "--generate", "--format", "--frames", "--policy", "--threads",
-                           "--seed", "--json", "zstd -dc"}) {
+                           "--seed", "--through_cache", "--dir", "--json", "zstd -dc"}) {
     EXPECT_TRUE(absl::StrContains(result.out, part)) << part;
   }
 }
@@ -110,6 +115,23 @@ TEST_F(TraceReplayTest, GeneratesWorkloads) {
     EXPECT_EQ(JsonNumber(Report({generate, "--frames=1000", "--seed=3"}), "miss_ratio"),
               miss_ratio);
   }
+}
+
+// One thread through the cache does what the policy alone does, but that its writes take time.
+TEST_F(TraceReplayTest, WholeCacheMissesAsOftenAsItsPolicy) {
+  const std::string dir = absl::StrCat("--dir=", scratch_.path());
+  for (const char* policy : {"s3w", "clock"}) {
+    const std::vector<std::string> run = {"--generate=zipf_scan", "--frames=50%",
+                                          absl::StrCat("--policy=", policy)};
+    const double alone = JsonNumber(Report(run), "miss_ratio");
+    std::vector<std::string> through = run;
+    through.insert(through.end(), {"--through_cache", dir});
+    const std::string json = Report(through);
+    EXPECT_NEAR(JsonNumber(json, "miss_ratio"), alone, alone * 0.02) << json;
+    EXPECT_GT(JsonNumber(json, "evictions"), 0) << json;
+    EXPECT_TRUE(absl::StrContains(json, "\"writes_per_hit\": null")) << json;
+  }
+  ExpectNoFileCanBeMade({"--generate=loop", "--frames=10", "--through_cache", "--dir=/nowhere"});
 }
 
 TEST_F(TraceReplayTest, RefusesBadCommandLines) {
