@@ -60,7 +60,9 @@ class VictimSearch {
       return clean_ones_exist ? Verdict::kSkip : Verdict::kStop;
     }
     if (frame.write_failed && !retry_failed_) return Verdict::kSkip;
-    if (!state.files.at(frame.page.file).poison.ok()) return Verdict::kSkip;
+    const PageFile& file = state.files.at(frame.page.file);
+    // Whoever closes a file has waited for its last transfer.
+    if (file.closing || !file.poison.ok()) return Verdict::kSkip;
     if (!StartWrite(state, index, batch_).ok()) return Verdict::kSkip;
     ++writes_started_;
     ++state.counters.eviction_writes;

@@ -91,6 +91,7 @@ void EndClose(CacheState& state, PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(s
     }
     FrameTable::Edit(state.frames, FrameIndex{i})->closing = false;
   }
+  state.FramesChanged();  // its dirty pages may be written for others again
 }
 
 // Closes the file to everybody but the caller.
