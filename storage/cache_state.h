@@ -3,8 +3,8 @@
 
 #include "fixpool/io/require_cpp20.h"
 
-#include <cstddef>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>

@@ -1,6 +1,5 @@
 #include "fixpool/storage/frame_keeper.h"
 
-#include <algorithm>
 #include <cstddef>
 
 #include "fixpool/io/mutex.h"
@@ -17,8 +16,6 @@ FrameKeeper::FrameKeeper(CacheState* state, uint32_t low_water)
 }
 
 FrameKeeper::Next FrameKeeper::Step() {
-  // Few enough that nobody waits long for the lock.
-  constexpr size_t kAtATime = 16;
   IoBatch batch;
   Next next;
   {
@@ -27,7 +24,7 @@ FrameKeeper::Next FrameKeeper::Step() {
     calls_ = state_.keeper_calls.load();
     const uint32_t free = state_.frames.available();
     const size_t missing = 2 * low_water_ > free ? 2 * low_water_ - free : 0;
-    const size_t freed = missing == 0 ? 0 : FreeFrames(state_, std::min(missing, kAtATime), batch);
+    const size_t freed = missing == 0 ? 0 : FreeFrames(state_, missing, batch);
     if (freed > 0) state_.FramesChanged();
     if (freed == missing) {
       next = Next::kWhenCalled;

@@ -91,10 +91,9 @@ bool OnlyFailingPagesAreLeft(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUI
 }  // namespace
 
 FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
-  if (const FrameIndex free = state.frames.TakeFree(); free != kNoFrame) {
-    state.CallKeeper();
-    return free;
-  }
+  const FrameIndex free = state.frames.TakeFree();
+  state.CallKeeper();
+  if (free != kNoFrame) return free;
   const FrameTable::Counts& counts = state.frames.counts();
   const bool retry_failed =
       OnlyFailingPagesAreLeft(state) && state.environment->NowNs() >= state.retry_writes_at_ns;
@@ -110,7 +109,8 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
 }
 
 size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch) {
-  std::array<FrameIndex, 32> victims;
+  // Few enough that nobody waits long for the lock.
+  std::array<FrameIndex, 16> victims;
   const uint32_t left_to_others = std::min<uint32_t>(state.engine->depth() / 2, batch.room() / 2);
   VictimSearch search(left_to_others, /*retry_failed=*/false, batch);
   const size_t freed =

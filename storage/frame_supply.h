@@ -26,9 +26,9 @@ namespace fixpool::storage {
 FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
-// Makes up to `count` pages give way to nobody yet, the same ones in the same order, so that later
-// calls of TakeFrame find free frames. Returns how many. Dirty ones among them are put in `batch`,
-// leaving half of what the engine takes to others.
+// Takes frames as TakeFrame would, up to `count` and up to 16 of them, and puts them on the list of
+// free ones, for later calls of TakeFrame. Returns how many. Writes of dirty pages that it puts in
+// `batch` leave half of what the engine takes to others.
 size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 

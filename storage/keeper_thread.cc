@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/page_transfers.h"
 
 namespace fixpool::storage {
 
@@ -22,6 +23,7 @@ KeeperThread::~KeeperThread() {
   stop_.store(true);
   state_.keeper_calls.fetch_add(1);
   state_.environment->Wake(state_.keeper_calls);
+  state_.reaper.Signal();  // it may wait there
   thread_->Join();
 }
 
@@ -35,6 +37,7 @@ void KeeperThread::Run() {
       case FrameKeeper::Next::kAgain:
         break;
       case FrameKeeper::Next::kWhenWritten:
+        SubmitCollected(state_);
         state_.reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, io::Deadline::Infinite());
         break;
       case FrameKeeper::Next::kWhenCalled:

@@ -171,21 +171,30 @@ struct PageCache::Rep {
         hit_path(&state, state.fork_guard, &state.words, &state.addresses, state.policy.get(),
                  &state.hits, state.page_bytes) {}
 
-  static absl::StatusOr<std::unique_ptr<Rep>> Make(OwnedParts parts, arena::PageArena* arena,
-                                                   io::IoEngine* engine,
-                                                   const PartsOptions& options) {
+  absl::Status StartKeeper(std::optional<uint32_t> free_frames) {
+    const size_t low_water = std::min<size_t>(
+        frame_count / 4, free_frames.value_or(std::min<size_t>(frame_count / 128, 256)));
+    if (low_water == 0) return absl::OkStatus();
+    absl::StatusOr<std::unique_ptr<KeeperThread>> started =
+        KeeperThread::Start(&state, static_cast<uint32_t>(low_water));
+    if (!started.ok()) return started.status();
+    keeper = *std::move(started);
+    return absl::OkStatus();
+  }
+
+  // What both Create end in.
+  static absl::StatusOr<std::unique_ptr<PageCache>> MakeCache(OwnedParts parts,
+                                                              arena::PageArena* arena,
+                                                              io::IoEngine* engine,
+                                                              const PartsOptions& options) {
     absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count);
     if (!frames.ok()) return frames.status();
-    auto rep = std::make_unique<Rep>(std::move(parts), arena, engine, *std::move(frames), options);
-    const size_t count = rep->frame_count;
-    const uint32_t low_water = static_cast<uint32_t>(std::min<size_t>(
-        count / 4, options.free_frames.value_or(std::min<size_t>(count / 128, 256))));
-    if (low_water == 0) return rep;
-    absl::StatusOr<std::unique_ptr<KeeperThread>> keeper =
-        KeeperThread::Start(&rep->state, low_water);
-    if (!keeper.ok()) return keeper.status();
-    rep->keeper = *std::move(keeper);
-    return rep;
+    // From here on its destructor gives the frames back.
+    std::unique_ptr<PageCache> cache(new PageCache(
+        std::make_unique<Rep>(std::move(parts), arena, engine, *std::move(frames), options)));
+    const absl::Status status = cache->rep_->StartKeeper(options.free_frames);
+    if (!status.ok()) return status;
+    return cache;
   }
 
   OwnedParts owned;  // empty: they are the caller's
@@ -211,15 +220,12 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   if (!parts.ok()) return parts.status();
   arena::PageArena* const arena = parts->arena.get();
   io::IoEngine* const engine = parts->engine.get();
-  absl::StatusOr<std::unique_ptr<Rep>> rep =
-      Rep::Make(*std::move(parts), arena, engine,
-                {.policy = options.policy,
-                 .free_frames = options.free_frames,
-                 .default_timeout = options.default_timeout,
-                 .default_flush_timeout = options.default_flush_timeout,
-                 .drain_timeout = options.drain_timeout});
-  if (!rep.ok()) return rep.status();
-  return std::unique_ptr<PageCache>(new PageCache(*std::move(rep)));
+  return Rep::MakeCache(*std::move(parts), arena, engine,
+                        {.policy = options.policy,
+                         .free_frames = options.free_frames,
+                         .default_timeout = options.default_timeout,
+                         .default_flush_timeout = options.default_flush_timeout,
+                         .drain_timeout = options.drain_timeout});
 }
 
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* arena,
@@ -231,9 +237,7 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
   if (const io::ForkGuard& made = arena->registry()->fork_guard(); made.forked()) {
     return made.Refusal("PageCache::Create on an arena from before the fork");
   }
-  absl::StatusOr<std::unique_ptr<Rep>> rep = Rep::Make(OwnedParts(), arena, engine, options);
-  if (!rep.ok()) return rep.status();
-  return std::unique_ptr<PageCache>(new PageCache(*std::move(rep)));
+  return Rep::MakeCache(OwnedParts(), arena, engine, options);
 }
 
 absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {

@@ -1,16 +1,21 @@
 // The thread that keeps frames free.
 
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "fixpool/storage/cache_progress.h"
+#include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
+#include "fixpool/storage/task.h"
+#include "fixpool/storage/task_scheduler.h"
 #include "gtest/gtest.h"
 #include "tests/storage/level_fixture.h"
+#include "tests/support/sleeping_thread.h"
 
 namespace fixpool::tests {
 namespace {
@@ -90,6 +95,46 @@ TEST_P(FrameKeeperTest, HeldPagesStayAndMissesGoOn) {
   ExpectVersion(0, 0);
   ExpectVersion(99, 0);  // a miss, which calls for frames anew
   WaitForFreeFrames(kFree);
+}
+
+TEST_P(FrameKeeperTest, IsCalledAgainAfterThereWasNothingToTake) {
+  StartWithFile();
+  if (IsSkipped() || HasFailure()) return;
+  std::vector<ReadGuard> held;
+  for (uint64_t page = 0; page < kFrames; ++page) held.push_back(*cache().Read(Page(page)));
+  WaitUntilOthersAreAsleep();
+  EXPECT_EQ(cache().Stats().free_frames, 0u);
+  held.clear();
+  ExpectVersion(kPages - 1, 0);  // a miss that finds no free frame
+  WaitForFreeFrames(kFree);
+}
+
+storage::Task<absl::Status> Look(storage::TaskScheduler&, storage::PageCache& cache,
+                                 storage::PageId page) {
+  co_return (co_await cache.ReadAsync(page)).status();
+}
+storage::Task<absl::Status> Nothing(storage::TaskScheduler&) { co_return absl::OkStatus(); }
+
+// Reads of tasks that are gone, which nobody has sent to the engine, are what it waits for.
+TEST_P(FrameKeeperTest, CacheEndsWhileItsKeeperWaitsForWhatNobodySent) {
+  free_frames_ = 1;
+  FIXPOOL_START_OR_SKIP(4);
+  file_ = *cache().OpenFile(scratch_.MakeFile("data.db", FileText(8)));
+  std::optional<ReadGuard> held = *cache().Read(Page(0));
+  {
+    const auto frames = *storage::CoroutineFrames::Create({.frame_count = 8, .frame_bytes = 2048});
+    storage::CacheProgress progress(&cache());
+    storage::TaskScheduler scheduler(frames.get(), &progress);
+    std::vector<storage::SpawnedTask<absl::Status>> tasks;
+    for (uint64_t page = 1; page < 4; ++page) {
+      tasks.push_back(*scheduler.Spawn(Look(scheduler, cache(), Page(page))));
+    }
+    // Runs the others, too, and ends before anybody waits.
+    ASSERT_TRUE(scheduler.Run(Nothing(scheduler)).ok());
+  }
+  WaitUntilOthersAreAsleep();
+  held.reset();
+  Stop();
 }
 
 TEST_P(FrameKeeperTest, TakesNoMoreThanAQuarter) {
