@@ -25,10 +25,35 @@ class FrameAddresses {
   // of two).
   FrameAddresses(std::vector<std::byte*> pages, uint32_t page_bytes);
 
-  std::byte* operator[](FrameIndex frame) const {
-    const uint32_t index = ToInt(frame);
-    return blocks_[index >> shift_] + (size_t{index & mask_} << page_shift_);
+  // The same as a value, for who looks often: one load less.
+  class View {
+   public:
+    std::byte* operator[](FrameIndex frame) const {
+      const uint32_t index = ToInt(frame);
+      return blocks_[index >> shift_] + (size_t{index & mask_} << page_shift_);
+    }
+    // Frames and holes: what may be asked for.
+    uint32_t size() const { return size_; }
+
+   private:
+    friend class FrameAddresses;
+    std::byte* const* blocks_;
+    int shift_;
+    uint32_t mask_;
+    int page_shift_;
+    uint32_t size_;
+  };
+  View view() const {
+    View view;
+    view.blocks_ = blocks_.data();
+    view.shift_ = shift_;
+    view.mask_ = mask_;
+    view.page_shift_ = page_shift_;
+    view.size_ = size();
+    return view;
   }
+
+  std::byte* operator[](FrameIndex frame) const { return view()[frame]; }
   // The frame that begins there, which is one of `pages`.
   FrameIndex IndexOf(const std::byte* page) const;
   // Frames and holes.
