@@ -34,7 +34,7 @@ void PageHold::Downgrade() {
   bool wake;
   {
     FrameTable::Edit frame(state->frames, frame_);
-    wake = frame->latch.Downgrade();
+    wake = frame.busy().latch.Downgrade();
   }
   if (wake) state->PageChanged(frame_);
 }
@@ -46,7 +46,7 @@ bool PageHold::TryUpgrade() {
   const PageFile& file = state->files.at(page_.file);
   if (file.file->read_only() || !file.poison.ok()) return false;
   FrameTable::Edit frame(state->frames, frame_);
-  if (!frame->latch.TryUpgrade()) return false;
+  if (!frame.busy().latch.TryUpgrade()) return false;
   mode_ = PageLatch::Mode::kExclusive;
   return true;
 }
@@ -57,12 +57,13 @@ void PageHold::ReleaseSlowly(CacheState* state) {
   bool wake;
   {
     FrameTable::Edit frame(state->frames, frame_);
-    wake = mode_ == PageLatch::Mode::kShared ? frame->latch.ReleaseShared()
-                                             : frame->latch.ReleaseExclusive();
+    PageLatch& latch = frame.busy().latch;
+    wake =
+        mode_ == PageLatch::Mode::kShared ? latch.ReleaseShared() : latch.ReleaseExclusive();
   }
   // Under the lock: whoever sees the page free may be about to destroy the cache.
   if (wake) state->PageChanged(frame_);
-  if (!state->frames[frame_].pinned()) state->FramesChanged();
+  if (!state->frames.IsPinned(frame_)) state->FramesChanged();
 }
 
 }  // namespace fixpool::storage

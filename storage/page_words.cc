@@ -116,6 +116,12 @@ PageWords::PageWords()
 
 PageWords::~PageWords() = default;
 
+size_t PageWords::touched_bytes() const {
+  size_t sum_bytes = 0;
+  for (const std::unique_ptr<FileWords>& words : all_) sum_bytes += words->touched_bytes();
+  return sum_bytes;
+}
+
 absl::StatusOr<FileWords*> PageWords::Open(FileId id) {
   if (spare_.empty()) {
     absl::StatusOr<std::unique_ptr<FileWords>> made = FileWords::Create(&epoch_);

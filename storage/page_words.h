@@ -147,6 +147,15 @@ class PageWords {
     return {file->Find(page.page_number), file};
   }
 
+  // Of a page of the file in that slot, which is open; null: no page near there is in memory.
+  AtomicPageWord* FindAny(uint32_t slot, PageNumber page) const {
+    const FileWords* const file = files()[slot].load(std::memory_order_relaxed);
+    if (AtomicPageWord* const word = file->Find(page); word != nullptr) return word;
+    return file->FindAny(page);
+  }
+  // Of the words of all open files: see FileWords.
+  size_t touched_bytes() const;
+
   // The file is open from now on. ResourceExhausted: no memory for its words.
   absl::StatusOr<FileWords*> Open(FileId id);
   // No page of the file is in memory.
