@@ -27,13 +27,7 @@ BusyFramePool::~BusyFramePool() {
   for (uint32_t i = 0; i < made_; ++i) slots()[i].~Slot();
 }
 
-uint32_t BusyFramePool::Take() {
-  ++in_use_;
-  if (first_free_ != 0) {
-    const uint32_t number = first_free_;
-    first_free_ = slots()[number - 1].next_free;
-    return number;
-  }
+uint32_t BusyFramePool::MakeOne() {
   FIXPOOL_CHECK(made_ < capacity_, "more busy frames than frames");
   new (&slots()[made_]) Slot();
   return ++made_;

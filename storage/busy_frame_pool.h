@@ -31,7 +31,13 @@ class BusyFramePool {
   ~BusyFramePool();
 
   // A new one. That there is one is up to the caller, who has `capacity` frames (CHECKed).
-  uint32_t Take();
+  uint32_t Take() {
+    ++in_use_;
+    const uint32_t number = first_free_;
+    if (number == 0) return MakeOne();
+    first_free_ = slots()[number - 1].next_free;
+    return number;
+  }
   // Requires that it was taken.
   void Put(uint32_t number);
 
@@ -50,6 +56,7 @@ class BusyFramePool {
   static_assert(sizeof(Slot) == 64);
 
   BusyFramePool(ZeroedMemory memory, uint32_t capacity);
+  uint32_t MakeOne();
   Slot* slots() const { return reinterpret_cast<Slot*>(memory_.data()); }
 
   ZeroedMemory memory_;

@@ -24,6 +24,8 @@ class FrameRegions {
   // Requires Set for that frame.
   arena::PageHandle HandleOf(FrameIndex frame, uint32_t generation) const;
 
+  // Behind the last frame that was ever set.
+  uint32_t end() const { return end_; }
   size_t run_count() const { return runs_.size(); }
   size_t size_bytes() const { return runs_.capacity() * sizeof(Run); }
 
@@ -42,7 +44,7 @@ class FrameRegions {
   size_t CountUpTo(uint32_t frame) const;
 
   std::vector<Run> runs_;  // ascending
-  uint32_t end_ = 0;       // behind the last frame that was ever set
+  uint32_t end_ = 0;
 };
 
 }  // namespace fixpool::storage

@@ -131,7 +131,6 @@ void FrameTable::Unbind(FrameIndex index) {
 }
 
 BusyFrame& FrameTable::MakeBusy(Frame& frame) {
-  if (frame.busy != 0) return busy_[frame.busy];
   const uint32_t number = busy_.Take();
   frame.busy = number;
   BusyFrame& busy = busy_[number];
@@ -145,13 +144,6 @@ BusyFrame& FrameTable::MakeBusy(Frame& frame) {
 void FrameTable::DropBusy(Frame& frame) {
   busy_.Put(frame.busy);
   frame.busy = 0;
-}
-
-BusyFrame& FrameTable::BeginCapture(Frame& frame) {
-  BusyFrame& busy = MakeBusy(frame);
-  ++busy.captures;
-  if (busy.word != nullptr && !busy.captured) Guard(frame, busy);
-  return busy;
 }
 
 void FrameTable::Guard(Frame& frame, BusyFrame& busy) {
@@ -168,8 +160,7 @@ void FrameTable::Guard(Frame& frame, BusyFrame& busy) {
   Recount(kind, KindOf(frame, busy));
 }
 
-void FrameTable::EndCapture(FrameIndex index, BusyFrame& busy) {
-  if (--busy.captures > 0) return;
+void FrameTable::GiveUp(FrameIndex index, BusyFrame& busy) {
   Frame& frame = at(index);
   if (busy.word != nullptr) {
     Publish(index, frame, busy);
@@ -201,7 +192,7 @@ void FrameTable::Publish(FrameIndex index, Frame& frame, BusyFrame& busy) {
 }
 
 size_t FrameTable::metadata_bytes() const {
-  return size_t{size_} * sizeof(Frame) + busy_.touched_bytes() + regions_.size_bytes();
+  return size_t{regions_.end()} * sizeof(Frame) + busy_.touched_bytes() + regions_.size_bytes();
 }
 
 }  // namespace fixpool::storage

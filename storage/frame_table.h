@@ -201,12 +201,21 @@ class FrameTable {
   }
   void AddFrame(const Place& place);
   void PushFree(FrameIndex index);
-  // The frame's BusyFrame, a new one if need be.
+  BusyFrame& BeginCapture(Frame& frame) {
+    BusyFrame& busy = frame.busy == 0 ? MakeBusy(frame) : busy_[frame.busy];
+    ++busy.captures;
+    if (busy.word != nullptr && !busy.captured) Guard(frame, busy);
+    return busy;
+  }
+  void EndCapture(FrameIndex index, BusyFrame& busy) {
+    if (--busy.captures == 0) GiveUp(index, busy);
+  }
   BusyFrame& MakeBusy(Frame& frame);
   void DropBusy(Frame& frame);
-  BusyFrame& BeginCapture(Frame& frame);
+  // Turns everybody to the lock, and brings over those who hold the page.
   void Guard(Frame& frame, BusyFrame& busy);
-  void EndCapture(FrameIndex index, BusyFrame& busy);
+  // Nobody has it captured any more.
+  void GiveUp(FrameIndex index, BusyFrame& busy);
   // Writes the word anew, and leaves it to everybody if that can be.
   void Publish(FrameIndex index, Frame& frame, BusyFrame& busy);
 

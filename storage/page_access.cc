@@ -142,15 +142,17 @@ PageAccess::Outcome PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) 
     FrameTable::Edit frame(state_.frames, frame_);
     frame->set_page(page_);
     frame->state = FrameState::kLoading;
+    frame.busy().attached = 1;
   }
   if (absl::Status status = StartRead(state_, frame_, batch); !status.ok()) {
+    FrameTable::Edit(state_.frames, frame_).busy().attached = 0;
     state_.frames.PutFree(frame_);
     return Fail(std::move(status));
   }
+  attached_ = true;
   state_.Insert(frame_, word);
   state_.policy->OnLoaded(frame_, page_, hint_);
-  Attach();
-  return Outcome::kAgain;
+  return Wait(Reason::kRead);
 }
 
 PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {

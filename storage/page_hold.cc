@@ -58,8 +58,7 @@ void PageHold::ReleaseSlowly(CacheState* state) {
   {
     FrameTable::Edit frame(state->frames, frame_);
     PageLatch& latch = frame.busy().latch;
-    wake =
-        mode_ == PageLatch::Mode::kShared ? latch.ReleaseShared() : latch.ReleaseExclusive();
+    wake = mode_ == PageLatch::Mode::kShared ? latch.ReleaseShared() : latch.ReleaseExclusive();
   }
   // Under the lock: whoever sees the page free may be about to destroy the cache.
   if (wake) state->PageChanged(frame_);

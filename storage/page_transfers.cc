@@ -27,9 +27,8 @@ uint32_t IndexOf(uint64_t user_data) { return static_cast<uint32_t>(user_data); 
 constexpr int64_t kFirstWritePauseNs = 10'000'000;
 constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
 
-absl::Status CheckHandle(const CacheState& state, FrameIndex index, absl::string_view operation)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const arena::PageHandle handle = state.frames.HandleOf(index);
+absl::Status CheckHandle(const CacheState& state, FrameIndex index, const arena::PageHandle& handle,
+                         absl::string_view operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   const std::optional<io::ValidationError> error = state.arena->Check(handle);
   if (!error.has_value()) return absl::OkStatus();
   return io::ValidationStatus(
@@ -39,15 +38,15 @@ absl::Status CheckHandle(const CacheState& state, FrameIndex index, absl::string
                            "): ", state.arena->Validate(handle).message()));
 }
 
-void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, IoBatch& batch)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, io::RegionId region,
+                 IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   PageFile& file = state.FileOf(index);
   ++file.in_flight;
   ++state.transfers;
   batch.Add(
       {.operation = kind == TransferKind::kRead ? io::IoOperation::kRead : io::IoOperation::kWrite,
        .file = file.handle,
-       .region = state.frames.HandleOf(index).region,
+       .region = region,
        .data = state.DataOf(index),
        .length_bytes = state.page_bytes,
        .offset_bytes = state.frames[index].page_number() * state.page_bytes,
@@ -150,14 +149,16 @@ void EndRefused(CacheState& state, const io::IoRequest& request, absl::Status st
 }  // namespace
 
 absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
-  if (absl::Status status = CheckHandle(state, index, "read"); !status.ok()) return status;
-  AddTransfer(state, TransferKind::kRead, index, batch);
+  const arena::PageHandle handle = state.frames.HandleOf(index);
+  if (absl::Status status = CheckHandle(state, index, handle, "read"); !status.ok()) return status;
+  AddTransfer(state, TransferKind::kRead, index, handle.region, batch);
   ++state.counters.reads;
   return absl::OkStatus();
 }
 
 absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch) {
-  if (absl::Status status = CheckHandle(state, index, "write"); !status.ok()) {
+  const arena::PageHandle handle = state.frames.HandleOf(index);
+  if (absl::Status status = CheckHandle(state, index, handle, "write"); !status.ok()) {
     BookFailedWrite(state, index, status);
     return status;
   }
@@ -169,7 +170,7 @@ absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch) {
     busy.latch.BeginWriteBack();
     busy.write_number = ++state.writes_begun;
   }
-  AddTransfer(state, TransferKind::kWrite, index, batch);
+  AddTransfer(state, TransferKind::kWrite, index, handle.region, batch);
   return absl::OkStatus();
 }
 

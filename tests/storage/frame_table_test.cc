@@ -1,9 +1,13 @@
 #include "fixpool/storage/frame_table.h"
 
+#include <sys/resource.h>
+
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
+#include "tests/support/process_memory.h"
 
 namespace fixpool::storage {
 namespace {
@@ -80,6 +84,23 @@ TEST_F(FrameTableTest, KeepsWhatThereIsToKnowOfAPage) {
   EXPECT_TRUE(frames[index].closing);
   EXPECT_FALSE(frames[index].dirty);
   EXPECT_EQ(frames.HandleOf(index).generation, last_generation);
+}
+
+TEST_F(FrameTableTest, MemoryThatCannotBeHadIsAnError) {
+  constexpr uint32_t kMany = 1 << 20;
+  const rlim_t now_bytes = tests::StatusKib("VmSize") * 1024;
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &before), 0);
+  // Nothing; and the frames themselves, but not what is to be known of busy ones.
+  for (const rlim_t room_bytes : {rlim_t{0}, 2 * kMany * rlim_t{sizeof(Frame)}}) {
+    rlimit low = before;
+    low.rlim_cur = now_bytes + room_bytes;
+    ASSERT_EQ(setrlimit(RLIMIT_AS, &low), 0);
+    const absl::Status status = FrameTable::Memory::Reserve(kMany).status();
+    ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  }
+  EXPECT_TRUE(FrameTable::Memory::Reserve(kMany).ok());
 }
 
 TEST_F(FrameTableTest, HandsOutEachFreeFrameOnce) {
