@@ -91,7 +91,7 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
   } else {
     error = absl::ResourceExhaustedError(
         absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
-                     PageWord::kMaxFrames / 4 * 3, " possible, and the arena had ", handles.size(),
+                     PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ", handles.size(),
                      " of its ", arena.page_count(), " pages free"));
   }
   for (const arena::PageHandle& handle : handles) (void)arena.Free(handle);
@@ -126,6 +126,11 @@ bool Drain(CacheState& state) {
     SubmitCollected(state);
     state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, deadline);
   }
+}
+
+// Of the arena's tables those beside its pages that are frames.
+uint64_t ArenaShareBytes(const CacheState& state, uint32_t frame_count) {
+  return state.arena->metadata_bytes() * frame_count / state.arena->page_count();
 }
 
 // A few at a time, so that nobody has to wait for the lock: there may be millions.
@@ -402,6 +407,7 @@ CacheStats PageCache::Stats() const {
   if (forked()) return {};
   CacheState& state = rep_->state;
   const uint64_t pinned = CountPinned(state);
+  const uint64_t arena_share_bytes = ArenaShareBytes(state, frame_count());
   io::MutexLock lock(state.mutex);
   const FrameTable::Counts& counts = state.frames.counts();
   CacheStats stats = state.counters;
@@ -413,6 +419,9 @@ CacheStats PageCache::Stats() const {
   stats.in_flight_frames = counts.in_flight;
   stats.pinned_frames = pinned;
   stats.failing_frames = counts.failing;
+  stats.word_bytes = state.words.touched_bytes();
+  stats.metadata_bytes = state.frames.metadata_bytes() + state.addresses.size_bytes() +
+                         state.policy->metadata_bytes() + arena_share_bytes + stats.word_bytes;
   return stats;
 }
 
@@ -450,7 +459,8 @@ PageCache::~PageCache() {
     }
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
       const FrameIndex index{i};
-      if (state.frames[index].state == FrameState::kHole || state.frames.IsInFlight(index)) continue;
+      if (state.frames[index].state == FrameState::kHole || state.frames.IsInFlight(index))
+        continue;
       (void)state.arena->Free(state.frames.HandleOf(index));
     }
   }
