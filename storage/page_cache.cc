@@ -91,8 +91,8 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
   } else {
     error = absl::ResourceExhaustedError(
         absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
-                     PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ", handles.size(),
-                     " of its ", arena.page_count(), " pages free"));
+                     PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ",
+                     handles.size(), " of its ", arena.page_count(), " pages free"));
   }
   for (const arena::PageHandle& handle : handles) (void)arena.Free(handle);
   return error;
