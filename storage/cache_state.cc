@@ -16,7 +16,7 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       timeouts(timeouts),
       addresses(std::move(frames.addresses)),
       reaper(engine, environment, handler),
-      frames(addresses.size(), frames.places, &words.epoch()),
+      frames(std::move(frames.memory), std::move(frames.places), &words),
       policy(std::move(policy)) {}
 
 FrameIndex CacheState::Find(const PageId& page) const {
@@ -28,14 +28,18 @@ FrameIndex CacheState::Find(const PageId& page) const {
 
 void CacheState::Insert(FrameIndex frame, AtomicPageWord* word) {
   frames.Bind(frame, word);
-  const PageId& page = frames[frame].page;
-  files.at(page.file).words->CountIn(page.page_number);
+  FileOf(frame).words->CountIn(frames[frame].page_number());
 }
 
 void CacheState::Erase(FrameIndex frame) {
   frames.Unbind(frame);
-  const PageId& page = frames[frame].page;
-  files.at(page.file).words->CountOut(page.page_number);
+  FileOf(frame).words->CountOut(frames[frame].page_number());
+}
+
+bool CacheState::TryVacate(FrameIndex frame) {
+  if (!frames.TryVacate(frame)) return false;
+  FileOf(frame).words->CountOut(frames[frame].page_number());
+  return true;
 }
 
 void CacheState::PageChanged(FrameIndex frame) {

@@ -11,7 +11,8 @@ std::string CacheStats::ToString() const {
       " read, ", write_errors, " write, ", sync_errors, " sync; ", evictions, " evictions (",
       eviction_writes, " writes for them); frames: ", frame_count, " = ", free_frames, " free + ",
       clean_frames, " clean + ", dirty_frames, " dirty + ", in_flight_frames, " in flight; ",
-      pinned_frames, " pinned, ", failing_frames, " cannot be written");
+      pinned_frames, " pinned, ", failing_frames, " cannot be written; tables: ", metadata_bytes,
+      " bytes, ", word_bytes, " of them words");
 }
 
 }  // namespace fixpool::storage

@@ -19,7 +19,7 @@ FrameAddresses::FrameAddresses(std::vector<std::byte*> pages, uint32_t page_byte
       if (blocks == 0 || BlockOf(page) != last) ++blocks;
       last = BlockOf(page);
     }
-    if (shift_ == 0 || (blocks << shift_) - pages.size() <= pages.size() / 3) break;
+    if (shift_ == 0 || (blocks << shift_) - pages.size() <= pages.size() / 63) break;
   }
   mask_ = (1u << shift_) - 1;
   for (std::byte* const page : pages) {

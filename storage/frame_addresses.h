@@ -17,7 +17,8 @@ namespace fixpool::storage {
 // Frames lie in blocks of 2^shift that follow each other in memory, so that a small table says
 // where all are: one with an entry for each frame would be one more thing to fetch from memory
 // on every hit. A block that the frames do not fill has holes, which are nobody's frames; the
-// shift is the largest that leaves at most a quarter of all numbers to holes.
+// shift is the largest that leaves at most a 64th of all numbers to holes: there are tables with
+// a place for each number.
 // Immutable; thread-safe.
 class FrameAddresses {
  public:
@@ -58,6 +59,7 @@ class FrameAddresses {
   FrameIndex IndexOf(const std::byte* page) const;
   // Frames and holes.
   uint32_t size() const { return static_cast<uint32_t>(blocks_.size()) << shift_; }
+  size_t size_bytes() const { return blocks_.size() * sizeof(blocks_[0]); }
 
  private:
   uintptr_t BlockOf(const std::byte* page) const {

@@ -75,19 +75,27 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
     pages.push_back(arena.AddressOf(*handle));
   }
   const FrameAddresses addresses(pages, static_cast<uint32_t>(arena.page_bytes()));
+  absl::Status error;
   if (handles.size() == wanted && wanted > 0 && addresses.size() <= PageWord::kMaxFrames) {
-    std::vector<FrameTable::Place> places;
-    places.reserve(wanted);
-    for (size_t i = 0; i < wanted; ++i) {
-      places.push_back({.index = addresses.IndexOf(pages[i]), .handle = handles[i]});
+    absl::StatusOr<FrameTable::Memory> memory = FrameTable::Memory::Reserve(addresses.size());
+    if (memory.ok()) {
+      std::vector<FrameTable::Place> places;
+      places.reserve(wanted);
+      for (size_t i = 0; i < wanted; ++i) {
+        places.push_back({.index = addresses.IndexOf(pages[i]), .handle = handles[i]});
+      }
+      return CacheState::Frames{
+          .addresses = addresses, .places = std::move(places), .memory = *std::move(memory)};
     }
-    return CacheState::Frames{.addresses = addresses, .places = std::move(places)};
+    error = memory.status();
+  } else {
+    error = absl::ResourceExhaustedError(
+        absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
+                     PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ",
+                     handles.size(), " of its ", arena.page_count(), " pages free"));
   }
   for (const arena::PageHandle& handle : handles) (void)arena.Free(handle);
-  return absl::ResourceExhaustedError(
-      absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
-                   PageWord::kMaxFrames / 4 * 3, " possible, and the arena had ", handles.size(),
-                   " of its ", arena.page_count(), " pages free"));
+  return error;
 }
 
 void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
@@ -95,12 +103,12 @@ void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
                 absl::StrCat("a PageCache died while ", state.waiters.size(),
                              " tasks waited for its pages; destroy their scheduler first"));
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    if (!state.frames.IsPinnedOrHeld(FrameIndex{i})) continue;
     const FrameTable::Capture capture(state.frames, FrameIndex{i});
-    const Frame& frame = state.frames[FrameIndex{i}];
-    FIXPOOL_CHECK(
-        !frame.pinned(),
-        absl::StrCat("a PageCache died while a guard of ", state.NameOf(frame.page), " was alive (",
-                     state.frames.counts().pinned, " pages are held or waited for)"));
+    FIXPOOL_CHECK(!capture.busy().pinned(),
+                  absl::StrCat("a PageCache died while a guard of ",
+                               state.NameOf(state.PageIn(FrameIndex{i})), " was alive (",
+                               state.frames.counts().pinned, " pages are held or waited for)"));
   }
 }
 
@@ -120,6 +128,11 @@ bool Drain(CacheState& state) {
   }
 }
 
+// Of the arena's tables those beside its pages that are frames.
+uint64_t ArenaShareBytes(const CacheState& state, uint32_t frame_count) {
+  return state.arena->metadata_bytes() * frame_count / state.arena->page_count();
+}
+
 // A few at a time, so that nobody has to wait for the lock: there may be millions.
 uint64_t CountPinned(CacheState& state) {
   constexpr uint32_t kAtATime = 4096;
@@ -128,8 +141,7 @@ uint64_t CountPinned(CacheState& state) {
   for (uint32_t first = 0; first < size; first += kAtATime) {
     io::MutexLock lock(state.mutex);
     for (uint32_t i = first; i < std::min(size, first + kAtATime); ++i) {
-      const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.pinned() || (frame.word != nullptr && Load(*frame.word).held())) ++pinned;
+      if (state.frames.IsPinnedOrHeld(FrameIndex{i})) ++pinned;
     }
   }
   return pinned;
@@ -143,7 +155,7 @@ std::vector<std::string> LastWords(const CacheState& state)
     uint64_t dirty = 0;
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
       const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.dirty && frame.page.file == id) ++dirty;
+      if (frame.dirty && frame.HoldsPageOf(id)) ++dirty;
     }
     if (dirty == 0) continue;
     words.push_back(absl::StrCat("a PageCache died with ", dirty, " changed pages of ",
@@ -389,6 +401,7 @@ CacheStats PageCache::Stats() const {
   if (forked()) return {};
   CacheState& state = rep_->state;
   const uint64_t pinned = CountPinned(state);
+  const uint64_t arena_share_bytes = ArenaShareBytes(state, frame_count());
   io::MutexLock lock(state.mutex);
   const FrameTable::Counts& counts = state.frames.counts();
   CacheStats stats = state.counters;
@@ -400,6 +413,9 @@ CacheStats PageCache::Stats() const {
   stats.in_flight_frames = counts.in_flight;
   stats.pinned_frames = pinned;
   stats.failing_frames = counts.failing;
+  stats.word_bytes = state.words.touched_bytes();
+  stats.metadata_bytes = state.frames.metadata_bytes() + state.addresses.size_bytes() +
+                         state.policy->metadata_bytes() + arena_share_bytes + stats.word_bytes;
   return stats;
 }
 
@@ -436,9 +452,10 @@ PageCache::~PageCache() {
       if (state.files.at(id).in_flight == 0) files.push_back(state.files.at(id).handle);
     }
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
-      const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.in_flight() || frame.handle == arena::PageHandle()) continue;
-      (void)state.arena->Free(frame.handle);
+      const FrameIndex index{i};
+      if (state.frames[index].state == FrameState::kHole || state.frames.IsInFlight(index))
+        continue;
+      (void)state.arena->Free(state.frames.HandleOf(index));
     }
   }
   for (const io::FileHandle file : files) {

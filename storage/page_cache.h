@@ -93,8 +93,9 @@ namespace fixpool::storage {
 class PageCache {
  public:
   struct Options {
-    // Memory for pages, in all; the tables take about 125 bytes a page beside it. Default:
-    // enough to be of use, little enough to be had.
+    // Memory for pages, in all; the tables take less than 40 bytes a page beside it, and the words
+    // of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
+    // enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // Bytes of a page: a power of two from 4 KiB to 1 MiB. Default: what most engines use.
     uint32_t page_bytes = 4096;
