@@ -10,7 +10,7 @@ void PageHold::MarkDirty() {
   // While this hold lasts nobody writes the page back, so once is enough.
   if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(frame_)) return;
   io::MutexLock lock(state->mutex);
-  FrameTable::Edit(state->frames, frame_)->dirty = true;
+  state->frames.MarkDirty(frame_);
 }
 
 bool PageHold::TryReleaseExclusive(CacheState* state) {
