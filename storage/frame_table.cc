@@ -92,6 +92,13 @@ bool FrameTable::TryVacate(FrameIndex index) {
   return false;
 }
 
+void FrameTable::MarkDirty(FrameIndex index) {
+  Frame& frame = at(index);
+  const int kind = KindOf(frame, BusyOf(frame));
+  frame.dirty = true;
+  Recount(kind, KindOf(frame, BusyOf(frame)));
+}
+
 AtomicPageWord* FrameTable::WordOf(FrameIndex index) const {
   const Frame& frame = frames_[ToInt(index)];
   if (frame.busy != 0) return busy_[frame.busy].word;

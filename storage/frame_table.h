@@ -162,6 +162,8 @@ class FrameTable {
   // a Capture.
   void SetWanted(FrameIndex index) { busy_[at(index).busy].wanted = true; }
 
+  // The page was changed by who holds it exclusively, for which it need not be captured.
+  void MarkDirty(FrameIndex index);
   // Whether the page was changed since it was written, for who holds it exclusively: then
   // nobody changes that.
   bool IsDirtyUnderMyLatch(FrameIndex index) const { return frames_[ToInt(index)].dirty; }

@@ -24,7 +24,7 @@ void PageHold::MarkDirty() {
   // While this hold lasts nobody writes the page back, so once is enough.
   if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(bits_.frame())) return;
   io::MutexLock lock(state->mutex);
-  FrameTable::Edit(state->frames, bits_.frame())->dirty = true;
+  state->frames.MarkDirty(bits_.frame());
 }
 
 // As TryReleaseShared. The version stays what it is while the page is closed.

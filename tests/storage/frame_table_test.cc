@@ -304,6 +304,21 @@ TEST_F(FrameTableTest, CalmFrameHasNoBusyFrame) {
   EXPECT_TRUE(frames[index].dirty);
 }
 
+TEST_F(FrameTableTest, WriterMarksItsPageDirtyWhereverItIs) {
+  FrameTable frames = Frames(2);
+  const FrameIndex index = Resident(frames);
+  const PageWord held = Load(word).Closed();
+  word = held.bits();
+  frames.MarkDirty(index);
+  EXPECT_TRUE(frames.IsDirtyUnderMyLatch(index));
+  EXPECT_EQ(Load(word), held);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 1, .dirty = 1, .writable = 1}));
+  FrameTable::Edit(frames, index)->dirty = false;
+  const FrameTable::Capture capture(frames, index);
+  frames.MarkDirty(index);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 1, .dirty = 1, .pinned = 1}));
+}
+
 TEST_F(FrameTableTest, FailingPageKeepsItsErrorAndItsWord) {
   FrameTable frames = Frames(2);
   const FrameIndex index = Resident(frames);
