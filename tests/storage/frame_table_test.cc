@@ -55,7 +55,11 @@ class FrameTableTest : public testing::Test {
   FileWords* const file_ = *words_.Open(kFile);
   AtomicPageWord& word = WordOf(kPage);
 };
-using FrameTableDeathTest = FrameTableTest;
+class FrameTableDeathTest : public FrameTableTest {
+ protected:
+  // Not in a forked child, where there are no words.
+  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
 
 TEST_F(FrameTableTest, StartsWithAllFramesFree) {
   FrameTable frames = Frames(3);
