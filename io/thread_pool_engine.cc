@@ -80,6 +80,8 @@ size_t ThreadPoolEngine::Reap(absl::Span<IoCompletion> completions, Deadline dea
   return core_->Reap(completions, deadline);
 }
 uint32_t ThreadPoolEngine::depth() const { return core_->depth(); }
+
+uint32_t ThreadPoolEngine::joined_depth() const { return core_->joined_depth(); }
 uint32_t ThreadPoolEngine::in_flight() const {
   return fork_guard_.forked() ? 0 : core_->in_flight();
 }
