@@ -399,8 +399,8 @@ TEST_P(IoEngineJoinedTest, CountsAsOneRequestAndHasItsOwnBound) {
   Registration registration = Register(memory);
   const std::vector<IoPiece> pieces = Pages(memory, registration.id(), {0, 2});
   const IoRequest joined = ReadTo(file, pieces, 0, 1);
-  IoRequest second = joined;
-  second.user_data = 2;
+  const std::vector<IoPiece> other_pieces = Pages(memory, registration.id(), {1, 3});
+  const IoRequest second = ReadTo(file, other_pieces, 0, 2);
   const IoRequest requests[] = {
       joined, second, Read(file, registration.id(), memory.at(4 * kPage), kPage, 0, 3), joined,
       Read(file, registration.id(), memory.at(5 * kPage), kPage, 0, 4)};
