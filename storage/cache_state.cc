@@ -8,16 +8,18 @@ namespace fixpool::storage {
 
 CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
                        CompletionHandler* handler, Frames frames, Timeouts timeouts,
-                       std::unique_ptr<ReplacementPolicy> policy)
+                       uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy)
     : arena(arena),
       engine(engine),
       environment(environment),
       page_bytes(static_cast<uint32_t>(arena->page_bytes())),
       timeouts(timeouts),
+      read_ahead_pages(read_ahead_pages),
       addresses(std::move(frames.addresses)),
       reaper(engine, environment, handler),
       frames(std::move(frames.memory), std::move(frames.places), &words),
-      policy(std::move(policy)) {}
+      policy(std::move(policy)),
+      joined_reads(engine->joined_depth(), page_bytes) {}
 
 FrameIndex CacheState::Find(const PageId& page) const {
   const AtomicPageWord* const word = files.at(page.file).words->FindAny(page.page_number);

@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_CACHE_STATE_H_
 #define FIXPOOL_STORAGE_CACHE_STATE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +16,7 @@
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/mutex.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_waiters.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
@@ -25,6 +24,7 @@
 #include "fixpool/storage/frame_table.h"
 #include "fixpool/storage/hit_counters.h"
 #include "fixpool/storage/io_batch.h"
+#include "fixpool/storage/joined_reads.h"
 #include "fixpool/storage/page_file_table.h"
 #include "fixpool/storage/page_words.h"
 #include "fixpool/storage/replacement_policy.h"
@@ -53,7 +53,7 @@ struct CacheState {
 
   CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
              CompletionHandler* handler, Frames frames, Timeouts timeouts,
-             std::unique_ptr<ReplacementPolicy> policy);
+             uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy);
 
   // `timeout` from now, or `otherwise`.
   io::Deadline DeadlineAfter(std::optional<absl::Duration> timeout, absl::Duration otherwise) {
@@ -105,6 +105,7 @@ struct CacheState {
   io::Environment* const environment;
   const uint32_t page_bytes;
   const Timeouts timeouts;
+  const uint32_t read_ahead_pages;  // of a scan at most: see read_ahead.h
   const FrameAddresses addresses;
 
   CompletionReaper reaper;
@@ -125,6 +126,7 @@ struct CacheState {
   // Accesses that want to know of every frame that is let go of.
   uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
   AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks
+  JoinedReads joined_reads ABSL_GUARDED_BY(mutex);
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);

@@ -165,6 +165,10 @@ std::vector<std::string> LastWords(const CacheState& state)
   return words;
 }
 
+uint32_t ReadAheadPages(size_t bytes, const arena::PageArena& arena) {
+  return static_cast<uint32_t>(std::min<size_t>(bytes / arena.page_bytes(), PageWord::kMaxFrames));
+}
+
 }  // namespace
 
 struct PageCache::Rep {
@@ -179,6 +183,7 @@ struct PageCache::Rep {
               CacheState::Timeouts{.access = options.default_timeout,
                                    .flush = options.default_flush_timeout,
                                    .drain = options.drain_timeout},
+              ReadAheadPages(options.read_ahead_bytes, *arena),
               MakePolicy(options.policy, static_cast<uint32_t>(frame_count), policy_size)),
         hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
                  state.page_bytes) {}
@@ -235,6 +240,7 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   return Rep::MakeCache(*std::move(parts), arena, engine,
                         {.policy = options.policy,
                          .free_frames = options.free_frames,
+                         .read_ahead_bytes = options.read_ahead_bytes,
                          .default_timeout = options.default_timeout,
                          .default_flush_timeout = options.default_flush_timeout,
                          .drain_timeout = options.drain_timeout});
@@ -406,6 +412,10 @@ CacheStats PageCache::Stats() const {
   const FrameTable::Counts& counts = state.frames.counts();
   CacheStats stats = state.counters;
   stats.hits += state.hits.Sum();
+  for (const FileId id : state.files.Ids()) {
+    const FileScans* const scans = state.files.at(id).scans.get();
+    if (scans != nullptr) stats.read_ahead_wasted += scans->detector().abandoned();
+  }
   stats.frame_count = state.frames.frame_count();
   stats.free_frames = counts.free;
   stats.clean_frames = counts.clean;
