@@ -4,9 +4,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/replacement_policy.h"
 
 namespace fixpool::storage {
@@ -32,6 +32,7 @@ class ClockPolicy final : public ReplacementPolicy {
   void OnDropped(FrameIndex frame) override;
   void OnWritten(FrameIndex frame) override;
   void OnWriteFailed(FrameIndex frame) override;
+  void OnMoved(FrameIndex from, FrameIndex to) override;
   size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) override;
   size_t metadata_bytes() const override;
 
@@ -46,7 +47,8 @@ class ClockPolicy final : public ReplacementPolicy {
   static constexpr uint8_t kCold = kMaxHeat - 1;  // no chance
   static constexpr uint32_t kReadyCapacity = 256;
 
-  Entry& At(FrameIndex frame) { return entries_[ToInt(frame)]; }
+  void OnDiscardFrom(uint32_t end) override;
+  Entry& At(FrameIndex frame) { return entries_[frame]; }
   void MakeReady(FrameIndex frame);
   FrameIndex PopReady();
   FrameIndex NextOfHand();
@@ -54,9 +56,9 @@ class ClockPolicy final : public ReplacementPolicy {
   void GoRound(Search& search);
   void Propose(Search& search, FrameIndex frame);
 
-  std::vector<Entry> entries_;  // by frame
+  FrameArray<Entry> entries_;
   uint32_t hand_ = 0;
-  uint32_t end_ = 0;      // frames from here on never held a page
+  uint32_t end_ = 0;      // frames from here on hold no page
   uint32_t present_ = 0;  // how many are
   // A ring: those that were written back, and those that were loaded for scans. What does not
   // fit is met by the hand.

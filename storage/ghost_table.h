@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/zeroed_memory.h"
 
 namespace fixpool::storage {
 
@@ -22,7 +22,7 @@ namespace fixpool::storage {
 // So it errs, rarely and harmlessly: a page that never was here is taken for one that was with
 // a probability of 16 in 65536; and of those that were, some 6% are forgotten a little early,
 // because their set was full.
-// Memory: 4.5 bytes for each of max_capacity, allocated by the constructor alone.
+// Memory: 4.5 bytes for each of `capacity`, as sets are used; address space for max_capacity.
 // Guarded by the policy's lock.
 class GhostTable {
  public:
@@ -30,15 +30,17 @@ class GhostTable {
     uint32_t capacity = 0;  // 1 to max_capacity; SetCapacity changes it
     uint32_t max_capacity = 0;
   };
+  // CHECKs that there is address space (PageCache::Create looks first).
   explicit GhostTable(const Options& options);
 
+  // With another number of sets, or another unit of time, everything is forgotten.
   void SetCapacity(uint32_t capacity);
   // The page, which is not in the table, was evicted.
   void Add(const PageId& page);
   // Whether the page was among the last; it is not any more.
   bool Take(const PageId& page);
 
-  size_t size_bytes() const { return entries_.size() * sizeof(Entry); }
+  static size_t BytesFor(uint32_t capacity);
 
  private:
   static constexpr uint32_t kWays = 16;
@@ -56,7 +58,10 @@ class GhostTable {
   uint16_t Now() const { return static_cast<uint16_t>(added_ / unit_); }
   uint16_t AgeOf(const Entry& entry) const { return static_cast<uint16_t>(Now() - entry.time); }
 
-  std::vector<Entry> entries_;
+  Entry* entries() const { return reinterpret_cast<Entry*>(memory_.data()); }
+
+  const ZeroedMemory memory_;
+  uint64_t sets_ = 0;
   uint32_t capacity_ = 0;
   uint32_t unit_ = 1;
   uint64_t added_ = 0;

@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/frame_queue.h"
 #include "fixpool/storage/replacement_policy.h"
 
@@ -32,6 +32,7 @@ class LruPolicy final : public ReplacementPolicy {
   void OnDropped(FrameIndex frame) override;
   void OnWritten(FrameIndex frame) override;
   void OnWriteFailed(FrameIndex frame) override;
+  void OnMoved(FrameIndex from, FrameIndex to) override;
   size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) override;
   size_t metadata_bytes() const override;
 
@@ -39,12 +40,13 @@ class LruPolicy final : public ReplacementPolicy {
   enum class Place : uint8_t { kAbsent, kQueued, kDeferred };  // deferred: queued, being written
 
   bool OnHit(FrameIndex frame, Hint hint) override;
+  void OnDiscardFrom(uint32_t end) override;
   void Leave(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   io::Mutex mutex_;
   FrameQueue::Links links_;
   FrameQueue queue_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Place> places_ ABSL_GUARDED_BY(mutex_);  // by frame
+  FrameArray<Place> places_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fixpool::storage

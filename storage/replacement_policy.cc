@@ -8,7 +8,7 @@ namespace fixpool::storage {
 ReplacementPolicy::ReplacementPolicy(const Options& options)
     : needs_every_hit_(options.needs_every_hit),
       max_frames_(options.max_frames),
-      heat_(new std::atomic<uint8_t>[options.max_frames]()),
+      heat_(options.max_frames),
       frame_count_(options.frame_count) {
   FIXPOOL_CHECK(frame_count_ >= 1 && frame_count_ <= max_frames_,
                 absl::StrCat("a policy for ", frame_count_, " of ", max_frames_, " frames"));
@@ -19,6 +19,11 @@ void ReplacementPolicy::SetFrameCount(uint32_t frame_count) {
                 absl::StrCat("a policy for ", frame_count, " of ", max_frames_, " frames"));
   frame_count_ = frame_count;
   OnFrameCount();
+}
+
+void ReplacementPolicy::DiscardFrom(uint32_t end) {
+  heat_.DiscardFrom(end);
+  OnDiscardFrom(end);
 }
 
 bool ReplacementPolicy::OnHit(FrameIndex, Hint) { return false; }

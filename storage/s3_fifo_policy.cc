@@ -52,8 +52,13 @@ void S3FifoPolicy::OnFrameCount() {
 }
 
 size_t S3FifoPolicy::metadata_bytes() const {
-  return max_frames() + links_.size_bytes() + entries_.size() * sizeof(Entry) +
-         ghosts_.size_bytes();
+  return max_frames() * (1 + sizeof(Entry)) + FrameQueue::Links::BytesFor(max_frames()) +
+         GhostTable::BytesFor(GhostCapacity(max_frames()));
+}
+
+void S3FifoPolicy::OnDiscardFrom(uint32_t end) {
+  links_.DiscardFrom(end);
+  entries_.DiscardFrom(end);
 }
 
 FrameQueue& S3FifoPolicy::QueueOf(Place place) {
@@ -143,6 +148,15 @@ void S3FifoPolicy::OnWritten(FrameIndex frame) {
 }
 
 void S3FifoPolicy::OnWriteFailed(FrameIndex frame) { At(frame).deferred = 0; }
+
+void S3FifoPolicy::OnMoved(FrameIndex from, FrameIndex to) {
+  FIXPOOL_CHECK(At(to).place == Place::kAbsent && IsQueue(At(from).place),
+                absl::StrCat("frame ", ToInt(from), " moves to ", ToInt(to)));
+  QueueOf(At(from).place).Replace(from, to);
+  SetHeat(to, HeatOf(from));
+  At(to) = At(from);
+  At(from) = Entry();
+}
 
 size_t S3FifoPolicy::PickVictims(absl::Span<FrameIndex> out, Judge judge) {
   Search search{.out = out,

@@ -3,9 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/frame_queue.h"
 #include "fixpool/storage/ghost_table.h"
 #include "fixpool/storage/replacement_policy.h"
@@ -43,6 +43,7 @@ class S3FifoPolicy final : public ReplacementPolicy {
   void OnDropped(FrameIndex frame) override;
   void OnWritten(FrameIndex frame) override;
   void OnWriteFailed(FrameIndex frame) override;
+  void OnMoved(FrameIndex from, FrameIndex to) override;
   size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) override;
   size_t metadata_bytes() const override;
 
@@ -64,7 +65,7 @@ class S3FifoPolicy final : public ReplacementPolicy {
   static_assert(sizeof(Entry) == 1);
   struct Search;
 
-  Entry& At(FrameIndex frame) { return entries_[ToInt(frame)]; }
+  Entry& At(FrameIndex frame) { return entries_[frame]; }
   FrameQueue& QueueOf(Place place);
   static bool IsQueue(Place place) { return place >= Place::kScan; }
   uint32_t small_size() const { return young_.size() + old_.size(); }
@@ -82,13 +83,14 @@ class S3FifoPolicy final : public ReplacementPolicy {
   void ProposeAndRequeue(Search& search, FrameIndex frame);
   void ProposeAllOf(Search& search, FrameQueue& queue);
   void OnFrameCount() override;
+  void OnDiscardFrom(uint32_t end) override;
 
   FrameQueue::Links links_;
   FrameQueue scan_;   // pages loaded for scans: evicted before all others
   FrameQueue young_;  // the newest half of the small queue
   FrameQueue old_;    // its older half
   FrameQueue main_;
-  std::vector<Entry> entries_;  // by frame
+  FrameArray<Entry> entries_;
   GhostTable ghosts_;
   uint32_t small_target_ = 0;  // the main queue gives frames away only while small_size() is less
   uint32_t young_target_ = 0;  // invariant between calls: young_.size() is at most that
