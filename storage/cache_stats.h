@@ -1,10 +1,10 @@
 #ifndef FIXPOOL_STORAGE_CACHE_STATS_H_
 #define FIXPOOL_STORAGE_CACHE_STATS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
 #include <string>
+
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::storage {
 
@@ -29,6 +29,7 @@ struct CacheStats {
 
   uint64_t evictions = 0;        // pages that gave way to others; all of them clean
   uint64_t eviction_writes = 0;  // writes started to make pages clean for that
+  uint64_t moves = 0;            // pages that changed frames for a Resize
 
   // Frames: frame_count = free + clean + dirty + in_flight.
   uint64_t frame_count = 0;

@@ -1,23 +1,122 @@
 #include "fixpool/storage/frame_table.h"
 
 #include <algorithm>
+#include <cstring>
 #include <functional>
+#include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "fixpool/io/check.h"
 
 namespace fixpool::storage {
+namespace {
 
-FrameTable::FrameTable(uint32_t size, const std::vector<Place>& places, VersionEpoch* epoch)
-    : epoch_(epoch), frame_count_(static_cast<uint32_t>(places.size())), frames_(size) {
-  free_.reserve(places.size());
+ZeroedMemory Reserve(size_t size_bytes) {
+  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::Reserve((size_bytes + 4095) / 4096 * 4096);
+  FIXPOOL_CHECK(memory.ok(), memory.status().message());
+  return *std::move(memory);
+}
+
+}  // namespace
+
+FrameTable::FrameTable(uint32_t max_size, absl::Span<const Place> places, VersionEpoch* epoch)
+    : epoch_(epoch),
+      memory_(Reserve(max_size * sizeof(Frame))),
+      frames_(reinterpret_cast<Frame*>(memory_.data())) {
+  Add(places);
+}
+
+FrameTable::~FrameTable() { std::destroy(frames_, frames_ + size_); }
+
+// ---- Coming and going ----
+
+void FrameTable::GrowTo(uint32_t size) {
+  FIXPOOL_CHECK(size * sizeof(Frame) <= memory_.size_bytes(), "more frames than there is room for");
+  for (; size_ < size; ++size_) std::construct_at(&frames_[size_]);
+  leaving_.resize(size_);
+}
+
+void FrameTable::Add(absl::Span<const Place> places) {
+  uint32_t size = size_;
+  for (const Place& place : places) size = std::max(size, ToInt(place.index) + 1);
+  GrowTo(size);
+  const size_t before = free_.size();
+  free_.reserve(frame_count_ + places.size());
   for (const Place& place : places) {
-    frames_[ToInt(place.index)].handle = place.handle;
+    Frame& frame = at(place.index);
+    FIXPOOL_CHECK(frame.handle == arena::PageHandle(), "a frame was added that was there");
+    frame.handle = place.handle;
     free_.push_back(place.index);
   }
-  std::sort(free_.begin(), free_.end(), std::greater<>());
-  counts_.free = frame_count_;
+  std::sort(free_.begin() + static_cast<ptrdiff_t>(before), free_.end(), std::greater<>());
+  frame_count_ += static_cast<uint32_t>(places.size());
+  counts_.free += static_cast<uint32_t>(places.size());
 }
+
+void FrameTable::Leave(absl::Span<const FrameIndex> frames) {
+  for (const FrameIndex index : frames) {
+    if (leaving_[ToInt(index)]) continue;
+    leaving_[ToInt(index)] = true;
+    ++leaving_count_;
+  }
+  std::erase_if(free_, [this](FrameIndex index) { return leaving(index); });
+}
+
+void FrameTable::Stay(absl::Span<const FrameIndex> frames) {
+  for (const FrameIndex index : frames) {
+    if (!leaving_[ToInt(index)]) continue;
+    leaving_[ToInt(index)] = false;
+    --leaving_count_;
+    if (at(index).state == FrameState::kFree) free_.push_back(index);
+  }
+}
+
+arena::PageHandle FrameTable::Remove(FrameIndex index) {
+  FIXPOOL_CHECK(leaving(index) && at(index).state == FrameState::kFree,
+                "a frame was removed that is in use");
+  leaving_[ToInt(index)] = false;
+  --leaving_count_;
+  --frame_count_;
+  --counts_.free;
+  return std::exchange(at(index).handle, arena::PageHandle());
+}
+
+void FrameTable::Trim() {
+  const uint32_t before = size_;
+  while (size_ > 0 && frames_[size_ - 1].handle == arena::PageHandle()) {
+    std::destroy_at(&frames_[--size_]);
+  }
+  leaving_.resize(size_);
+  constexpr size_t kUnitBytes = 4096;  // of what the kernel gives and takes
+  const auto whole = [](size_t bytes) {
+    return (bytes + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
+  };
+  const size_t first_bytes = size_ * sizeof(Frame);
+  const size_t end_bytes = before * sizeof(Frame);
+  // What is left of a frame that ends or begins in a page that stays shows what a hole shows, too.
+  std::memset(memory_.data() + first_bytes, 0,
+              std::min(whole(first_bytes), end_bytes) - first_bytes);
+  if (whole(first_bytes) < end_bytes) {
+    memory_.Discard(whole(first_bytes), whole(end_bytes) - whole(first_bytes));
+  }
+}
+
+void FrameTable::MoveContents(FrameIndex from, FrameIndex to) {
+  Edit source(*this, from);
+  Edit target(*this, to);
+  FIXPOOL_CHECK(source->word == nullptr && !source->pinned() && source->latch.calm() &&
+                    target->word == nullptr && target->state == FrameState::kFree,
+                "a page was moved that is in use, or to where another is");
+  target->page = std::exchange(source->page, PageId());
+  target->state = std::exchange(source->state, FrameState::kFree);
+  target->dirty = std::exchange(source->dirty, false);
+  target->write_failed = std::exchange(source->write_failed, false);
+  target->error = std::exchange(source->error, absl::OkStatus());
+}
+
+// ---- Free frames ----
 
 FrameIndex FrameTable::TakeFree() {
   if (free_.empty()) return kNoFrame;
@@ -37,8 +136,10 @@ void FrameTable::PutFree(FrameIndex index) {
     frame->write_failed = false;
     frame->error = absl::OkStatus();
   }
-  free_.push_back(index);
+  if (!leaving(index)) free_.push_back(index);
 }
+
+// ---- Words ----
 
 void FrameTable::Bind(FrameIndex index, AtomicPageWord* word) {
   Frame& frame = at(index);

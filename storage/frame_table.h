@@ -1,13 +1,16 @@
 #ifndef FIXPOOL_STORAGE_FRAME_TABLE_H_
 #define FIXPOOL_STORAGE_FRAME_TABLE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
+#include "fixpool/arena/page_handle.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame.h"
+#include "fixpool/storage/frame_index.h"
 #include "fixpool/storage/page_word.h"
+#include "fixpool/storage/zeroed_memory.h"
 
 namespace fixpool::storage {
 
@@ -23,8 +26,11 @@ namespace fixpool::storage {
 // those who hold the page are in Frame::latch. When nobody has it captured any more and
 // nothing special is the matter (nobody waits, nothing is in flight), they go back to the word.
 //
+// Frames come (Add) and go: one that is leaving is given to nobody any more, and when it has become
+// free it can be removed.
+//
 // Invariant: free + clean + dirty + in_flight == frame_count() whenever no Edit is alive.
-// Nothing allocates after construction. Guarded by the cache's lock.
+// Nothing allocates after construction, but for Add. Guarded by the cache's lock.
 class FrameTable {
  public:
   struct Counts {
@@ -79,12 +85,30 @@ class FrameTable {
     arena::PageHandle handle;
   };
 
-  // `size` places, of which those in `places` are frames, free; the others are holes, which
-  // look like free frames that nobody is ever given. `epoch` must outlive the table.
-  FrameTable(uint32_t size, const std::vector<Place>& places, VersionEpoch* epoch);
+  // Room for frames below `max_size`, of which those in `places` are there, free; the others are
+  // holes, which look like free frames that nobody is ever given. `epoch` must outlive the table.
+  // CHECKs that there is address space (PageCache::Create looks first).
+  FrameTable(uint32_t max_size, absl::Span<const Place> places, VersionEpoch* epoch);
+  ~FrameTable();
+  FrameTable(const FrameTable&) = delete;
+  FrameTable& operator=(const FrameTable&) = delete;
 
-  // Frames and holes.
-  uint32_t size() const { return static_cast<uint32_t>(frames_.size()); }
+  // Holes that become free frames.
+  void Add(absl::Span<const Place> places);
+  // From now on these frames, none of which TakeFree has just given, are leaving. As many steps as
+  // there are free frames, and of these.
+  void Leave(absl::Span<const FrameIndex> frames);
+  // Those of them that are leaving, still, are not any more.
+  void Stay(absl::Span<const FrameIndex> frames);
+  bool leaving(FrameIndex index) const { return leaving_count_ > 0 && leaving_[ToInt(index)]; }
+  uint32_t leaving_count() const { return leaving_count_; }
+  // A frame that is leaving and free becomes a hole. Its handle is the caller's again.
+  arena::PageHandle Remove(FrameIndex index);
+  // Makes size() as small as can be, and gives memory back.
+  void Trim();
+
+  // Frames and holes: all frames are below. Those from here on look like holes.
+  uint32_t size() const { return size_; }
   uint32_t frame_count() const { return frame_count_; }
   const Frame& operator[](FrameIndex index) const { return frames_[ToInt(index)]; }
   const Counts& counts() const { return counts_; }
@@ -94,13 +118,17 @@ class FrameTable {
   // kNoFrame: none is free. The caller gives it a state other than kFree at once.
   FrameIndex TakeFree();
   // The frame holds nothing that anybody needs: neither pinned nor dirty nor in flight, but
-  // for a failed read that nobody waits for any more (CHECKed).
+  // for a failed read that nobody waits for any more (CHECKed). One that is leaving stays free, and
+  // is given to nobody.
   void PutFree(FrameIndex index);
 
   // The frame's page is found through `word` from now on, which is that of an absent page.
   void Bind(FrameIndex index, AtomicPageWord* word);
   // It is not any more.
   void Unbind(FrameIndex index);
+  // Makes `to`, which is free and was taken, what `from` is, and `from` free and taken. Nobody
+  // holds or waits for the page, and no transfer of it is in flight; no word leads to either.
+  void MoveContents(FrameIndex from, FrameIndex to);
   // The page is held and somebody needs a frame: who lets go of it will take the lock. Within
   // a Capture.
   void SetWanted(FrameIndex index) { at(index).wanted = true; }
@@ -117,13 +145,19 @@ class FrameTable {
   // Writes the word anew, and leaves it to everybody if that can be.
   void Publish(Frame& frame);
   FrameIndex IndexOf(const Frame& frame) const {
-    return FrameIndex{static_cast<uint32_t>(&frame - frames_.data())};
+    return FrameIndex{static_cast<uint32_t>(&frame - frames_)};
   }
 
+  void GrowTo(uint32_t size);
+
   VersionEpoch* const epoch_;
-  uint32_t frame_count_;
-  std::vector<Frame> frames_;
+  uint32_t frame_count_ = 0;
+  const ZeroedMemory memory_;
+  Frame* const frames_;
+  uint32_t size_ = 0;
   std::vector<FrameIndex> free_;  // a stack
+  std::vector<bool> leaving_;     // by frame
+  uint32_t leaving_count_ = 0;
   Counts counts_;
 };
 

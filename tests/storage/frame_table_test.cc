@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "absl/status/status.h"
 #include "gtest/gtest.h"
 
 namespace fixpool::storage {
@@ -24,6 +25,12 @@ class FrameTableTest : public testing::Test {
   VersionEpoch epoch_;
 };
 using FrameTableDeathTest = FrameTableTest;
+
+FrameTable::Place PlaceOf(uint32_t index) {
+  FrameTable::Place place{.index = FrameIndex{index}, .handle = {}};
+  place.handle.page_index = 100 + index;
+  return place;
+}
 
 TEST_F(FrameTableTest, StartsWithAllFramesFree) {
   FrameTable frames = Frames(3);
@@ -71,7 +78,7 @@ TEST_F(FrameTableTest, CountsEachKindAsItChanges) {
 TEST_F(FrameTableTest, HolesAreNobodysFrames) {
   FrameTable frames(
       8, {{.index = FrameIndex{6}, .handle = {}}, {.index = FrameIndex{2}, .handle = {}}}, &epoch_);
-  EXPECT_EQ(frames.size(), 8u);
+  EXPECT_EQ(frames.size(), 7u);
   EXPECT_EQ(frames.frame_count(), 2u);
   EXPECT_EQ(frames.counts(), (Counts{.free = 2}));
   EXPECT_EQ(frames.TakeFree(), FrameIndex{2});
@@ -228,6 +235,108 @@ TEST_F(FrameTableDeathTest, FramesInUseAreNotFreed) {
   FrameTable::Edit(frames, index)->state = FrameState::kResident;
   FrameTable::Edit(frames, index)->dirty = true;
   EXPECT_DEATH(frames.PutFree(index), "still in use");
+}
+
+TEST_F(FrameTableTest, FramesAreAddedWhileOthersAreInUse) {
+  FrameTable frames(1000, {PlaceOf(0)}, &epoch_);
+  const FrameIndex first = frames.TakeFree();
+  frames.Add({PlaceOf(999), PlaceOf(7)});
+  EXPECT_EQ(frames.size(), 1000u);
+  EXPECT_EQ(frames.frame_count(), 3u);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 3}));
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{7});
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{999});
+  EXPECT_EQ(frames.TakeFree(), kNoFrame);
+  frames.PutFree(first);
+  EXPECT_EQ(frames.TakeFree(), first);
+}
+
+TEST_F(FrameTableTest, LeavingFramesAreGivenToNobody) {
+  FrameTable frames = Frames(4);
+  const FrameIndex used = frames.TakeFree();
+  EXPECT_EQ(used, FrameIndex{0});
+  const std::vector<FrameIndex> leaving = {FrameIndex{0}, FrameIndex{2}};
+  frames.Leave(leaving);
+  EXPECT_EQ(frames.leaving_count(), 2u);
+  EXPECT_EQ(frames.available(), 2u);
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{1});
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{3});
+  frames.PutFree(used);
+  EXPECT_EQ(frames.TakeFree(), kNoFrame);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 4}));
+  EXPECT_EQ(frames.Remove(used).page_index, 100u);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 3}));
+  EXPECT_EQ(frames.frame_count(), 3u);
+  EXPECT_EQ(frames.leaving_count(), 1u);
+  // One stays after all; the other is a hole.
+  frames.Stay(leaving);
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{2});
+  EXPECT_EQ(frames.TakeFree(), kNoFrame);
+  EXPECT_EQ(frames.leaving_count(), 0u);
+}
+
+TEST_F(FrameTableTest, ComeBackAfterATrim) {
+  constexpr uint32_t kCount = 500;
+  FrameTable frames(kCount, {PlaceOf(0)}, &epoch_);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<FrameTable::Place> places;
+    for (uint32_t i = 1; i < kCount; ++i) places.push_back(PlaceOf(i));
+    frames.Add(places);
+    std::vector<FrameIndex> leaving;
+    for (const FrameTable::Place& place : places) leaving.push_back(place.index);
+    frames.Leave(leaving);
+    for (const FrameTable::Place& place : places) {
+      EXPECT_EQ(frames.Remove(place.index), place.handle);
+    }
+    frames.Trim();
+    EXPECT_EQ(frames.size(), 1u);
+    EXPECT_EQ(frames.frame_count(), 1u);
+    // Whoever noted a number looks there all the same.
+    EXPECT_EQ(frames[FrameIndex{kCount - 1}].state, FrameState::kFree);
+  }
+}
+
+TEST_F(FrameTableTest, ContentsMoveWithWhatIsKnownOfThem) {
+  FrameTable frames = Frames(2);
+  const FrameIndex from = frames.TakeFree();
+  const FrameIndex to = frames.TakeFree();
+  const PageId page{FileId(1, 2), 3};
+  AtomicPageWord word{0};
+  {
+    FrameTable::Edit frame(frames, from);
+    frame->page = page;
+    frame->state = FrameState::kResident;
+    frame->dirty = true;
+    frame->write_failed = true;
+    frame->error = absl::DataLossError("gone");
+  }
+  frames.Bind(from, &word);
+  const PageWord before = Load(word);
+  frames.Unbind(from);
+  frames.MoveContents(from, to);
+  frames.Bind(to, &word);
+  EXPECT_EQ(frames[from].state, FrameState::kFree);
+  EXPECT_FALSE(frames[from].dirty);
+  EXPECT_TRUE(frames[from].error.ok());
+  EXPECT_EQ(frames[to].page, page);
+  EXPECT_TRUE(frames[to].dirty && frames[to].write_failed);
+  EXPECT_TRUE(absl::IsDataLoss(frames[to].error));
+  EXPECT_EQ(frames.counts(), (Counts{.free = 1, .dirty = 1, .failing = 1}));
+  EXPECT_EQ(Load(word).frame(), to);
+  EXPECT_FALSE(Load(word).SameLife(before));
+  // And back: who looked before the first move is not deceived.
+  frames.Unbind(to);
+  frames.MoveContents(to, from);
+  frames.Bind(from, &word);
+  EXPECT_EQ(Load(word).frame(), from);
+  EXPECT_FALSE(Load(word).SameLife(before));
+}
+
+TEST_F(FrameTableDeathTest, ChecksWhatComesAndGoes) {
+  FrameTable frames = Frames(2);
+  EXPECT_DEATH(frames.Add({PlaceOf(0)}), "a frame was added that was there");
+  EXPECT_DEATH(frames.Add({PlaceOf(1'000'000)}), "more frames than there is room for");
+  EXPECT_DEATH((void)frames.Remove(FrameIndex{0}), "a frame was removed that is in use");
 }
 
 }  // namespace
