@@ -11,7 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fixpool/storage/cache_progress.h"
 #include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
@@ -33,6 +36,7 @@ using storage::WriteGuard;
 using StatusTask = storage::Task<absl::Status>;
 
 constexpr uint32_t kFrames = 24;
+constexpr uint64_t kRegionFrames = 3;
 constexpr uint64_t kPages = 160;  // of each file
 constexpr int kFiles = 2;
 constexpr int kThreads = 6;
@@ -195,6 +199,33 @@ class PageCacheStressTest : public LevelTest {
     }
   }
 
+  // From kFrames to eight times as many, and back, and to anything in between. Counts those that
+  // were done, and those for which somebody held a page too long.
+  void RunResizes(uint64_t seed, absl::Time end, std::atomic<uint64_t>& done,
+                  std::atomic<uint64_t>& late) {
+    std::mt19937_64 random(seed);
+    while (absl::Now() < end && !HasFailure()) {
+      const uint64_t kind = random() % 3;
+      const uint64_t frames = kind == 0   ? kFrames
+                              : kind == 1 ? 8 * kFrames
+                                          : kFrames + random() % (7 * kFrames);
+      const absl::Duration timeout = absl::Milliseconds(random() % 4 == 0 ? 1 : 1000);
+      const absl::Status status = cache().Resize(frames * kPageBytes, timeout);
+      if (status.ok()) {
+        const uint64_t rounded = (frames + kRegionFrames - 1) / kRegionFrames * kRegionFrames;
+        EXPECT_EQ(cache().frame_count(), rounded);
+        ++done;
+      } else {
+        EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+        ++late;
+      }
+      if (random() % 2 == 0) absl::SleepFor(absl::Milliseconds(random() % 20));
+    }
+  }
+
+  // With `resizes`, the cache's size changes all the time.
+  void RunEverything(bool resizes);
+
   void ExpectOnDisk() {
     for (int file = 0; file < kFiles; ++file) {
       const std::string text = ReadWholeFile(Path(file));
@@ -212,14 +243,19 @@ class PageCacheStressTest : public LevelTest {
 };
 INSTANTIATE_TEST_SUITE_P(Levels, PageCacheStressTest, AllLevels(), LevelName);
 
-TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) {
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) { RunEverything(false); }
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverTheSize) { RunEverything(true); }
+
+void PageCacheStressTest::RunEverything(bool resizes) {
   const uint64_t seed = Seed();
   free_frames_ = seed % 2 == 0 ? 0 : 5;
+  region_bytes_ = kRegionFrames * kPageBytes;
   FIXPOOL_START_OR_SKIP(kFrames);
   MakeFiles();
   const absl::Time end = absl::Now() + RunFor();
-  std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0};
+  std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0}, resized{0}, late{0};
   std::vector<std::thread> threads;
+  if (resizes) threads.emplace_back([&] { RunResizes(seed, end, resized, late); });
   for (int i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {
       if (i < kTaskThreads) return RunTasks(seed + static_cast<uint64_t>(i), end, tasks, dropped);
@@ -232,9 +268,11 @@ TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) {
   }
   for (std::thread& thread : threads) thread.join();
   ASSERT_FALSE(HasFailure());
-  std::printf("%llu steps, %llu tasks, %llu dropped; %s\n", static_cast<unsigned long long>(steps),
-              static_cast<unsigned long long>(tasks), static_cast<unsigned long long>(dropped),
-              cache().Stats().ToString().c_str());
+  std::printf("%s\n", absl::StrCat(steps.load(), " steps, ", tasks.load(), " tasks, ",
+                                   dropped.load(), " dropped, ", resized.load(), " resizes, ",
+                                   late.load(), " too late; ", cache().Stats().ToString())
+                          .c_str());
+  EXPECT_EQ(resized > 0, resizes);
   EXPECT_GT(steps, 0u);
   EXPECT_GT(tasks, 0u);
   EXPECT_GT(dropped, 0u);
