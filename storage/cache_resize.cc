@@ -64,9 +64,12 @@ absl::Status Grow(CacheState& state, size_t frames) {
 
 // Gives back the memory of tables for frames that are the last, and are no more.
 void TrimTables(CacheState& state) {
-  io::MutexLock lock(state.mutex);
-  state.frames.Trim();
-  state.policy->DiscardFrom(state.frames.size());
+  constexpr uint32_t kAtATime = 1 << 16;
+  for (bool more = true; more;) {
+    io::MutexLock lock(state.mutex);
+    more = state.frames.Trim(kAtATime);
+    state.policy->DiscardFrom(state.frames.size());
+  }
 }
 
 absl::Status Shrink(CacheState& state, size_t frames, io::Deadline deadline) {

@@ -141,7 +141,8 @@ Flusher::Look Flusher::LookAt(Item& item, IoBatch& batch) {
     return Look::kDone;  // it left, which only pages do that were written
   }
   if (item.in_flight) {
-    if (frame.writes_ended == item.writes_ended) return Look::kInFlight;
+    // (A frame that was away for a while counts anew.)
+    if (frame.writes_ended == item.writes_ended && frame.latch.write_back()) return Look::kInFlight;
     item.in_flight = false;
     if (!frame.dirty || !frame.write_failed) return Look::kDone;
     if (item.mine) {

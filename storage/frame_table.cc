@@ -43,7 +43,9 @@ void FrameTable::Add(absl::Span<const Place> places) {
   for (const Place& place : places) size = std::max(size, ToInt(place.index) + 1);
   GrowTo(size);
   const size_t before = free_.size();
-  free_.reserve(frame_count_ + places.size());
+  // Room for all, so that PutFree does not allocate; more than that, since others may follow.
+  const size_t room = frame_count_ + places.size();
+  if (free_.capacity() < room) free_.reserve(std::max(room, 2 * free_.capacity()));
   for (const Place& place : places) {
     Frame& frame = at(place.index);
     FIXPOOL_CHECK(frame.handle == arena::PageHandle(), "a frame was added that was there");
@@ -83,11 +85,12 @@ arena::PageHandle FrameTable::Remove(FrameIndex index) {
   return std::exchange(at(index).handle, arena::PageHandle());
 }
 
-void FrameTable::Trim() {
+bool FrameTable::Trim(uint32_t most) {
   const uint32_t before = size_;
-  while (size_ > 0 && frames_[size_ - 1].handle == arena::PageHandle()) {
-    std::destroy_at(&frames_[--size_]);
-  }
+  const auto ends_in_a_hole = [this] {
+    return size_ > 0 && frames_[size_ - 1].handle == arena::PageHandle();
+  };
+  while (before - size_ < most && ends_in_a_hole()) std::destroy_at(&frames_[--size_]);
   leaving_.resize(size_);
   constexpr size_t kUnitBytes = 4096;  // of what the kernel gives and takes
   const auto whole = [](size_t bytes) {
@@ -101,6 +104,7 @@ void FrameTable::Trim() {
   if (whole(first_bytes) < end_bytes) {
     memory_.Discard(whole(first_bytes), whole(end_bytes) - whole(first_bytes));
   }
+  return ends_in_a_hole();
 }
 
 void FrameTable::MoveContents(FrameIndex from, FrameIndex to) {

@@ -104,8 +104,8 @@ class FrameTable {
   uint32_t leaving_count() const { return leaving_count_; }
   // A frame that is leaving and free becomes a hole. Its handle is the caller's again.
   arena::PageHandle Remove(FrameIndex index);
-  // Makes size() as small as can be, and gives memory back.
-  void Trim();
+  // Makes size() as small as can be, by up to `most`, and gives memory back. False: it is.
+  bool Trim(uint32_t most);
 
   // Frames and holes: all frames are below. Those from here on look like holes.
   uint32_t size() const { return size_; }

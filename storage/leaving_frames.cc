@@ -87,6 +87,7 @@ void LeavingFrames::LetStay() {
 
 void LeavingFrames::Empty(Region& region, io::Deadline deadline) {
   const uint32_t seen = state_.reaper.epoch();
+  can_evict_ = true;
   size_t next = 0, kept = 0;
   while (next < region.frames.size() && EmptySome(region, next, kept)) {
     if (state_.environment->Expired(deadline)) break;
@@ -108,8 +109,11 @@ bool LeavingFrames::EmptySome(Region& region, size_t& next, size_t& kept) {
   bool go_on = true;
   {
     io::MutexLock lock(state_.mutex);
-    size_t moves = 0;
-    for (size_t looks = 0;
+    const bool evicted = EvictSome(batch);
+    // While pages are written that the policy wants to be rid of, a move might be in vain.
+    if (!evicted && PagesTooMany() > 0 && state_.frames.counts().in_flight > 0) go_on = false;
+    size_t looks = evicted ? kLooksOfATurn : 0, moves = 0;
+    for (;
          looks < kLooksOfATurn && moves < moves_of_a_turn_ && go_on && next < region.frames.size();
          ++looks, ++next) {
       const FrameIndex index = region.frames[next];
@@ -131,6 +135,21 @@ bool LeavingFrames::EmptySome(Region& region, size_t& next, size_t& kept) {
     (void)state_.arena->Free(handle);
   }
   return go_on;
+}
+
+size_t LeavingFrames::PagesTooMany() const {
+  const uint32_t in_use = state_.frames.frame_count() - state_.frames.counts().free;
+  const uint32_t staying = state_.frames.frame_count() - state_.frames.leaving_count();
+  return in_use > staying ? in_use - staying : 0;
+}
+
+// Before anything is moved, so that nothing moves that has to go after all.
+bool LeavingFrames::EvictSome(IoBatch& batch) {
+  const size_t too_many = PagesTooMany();
+  if (too_many == 0 || !can_evict_) return false;
+  const FrameTable::Counts& counts = state_.frames.counts();
+  can_evict_ = counts.evictable + counts.writable > 0 && FreeFrames(state_, too_many, batch) > 0;
+  return can_evict_;
 }
 
 LeavingFrames::Look LeavingFrames::LookAt(FrameIndex index, IoBatch& batch) {

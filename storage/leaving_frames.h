@@ -63,9 +63,13 @@ class LeavingFrames final : public arena::PageOwner {
   Region* Find(io::RegionId id);
   void Begin(Region& region);
   void Empty(Region& region, io::Deadline deadline);
-  // Looks at frames from `next` on for one turn of the lock, and moves those that cannot go to
-  // `kept`. False: looking at more of them is of no use now.
+  // One turn of the lock. Evicts, while there are more pages than frames that stay; then looks at
+  // frames from `next` on, and collects those that cannot go yet from `kept` on. False: there is
+  // nothing more to be done now.
   bool EmptySome(Region& region, size_t& next, size_t& kept);
+  // True: some, and there may be more to evict.
+  bool EvictSome(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  size_t PagesTooMany() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Look LookAt(FrameIndex index, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   // Within a Capture.
   bool CanMove(FrameIndex index) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
@@ -76,6 +80,7 @@ class LeavingFrames final : public arena::PageOwner {
   const size_t moves_of_a_turn_;
   std::vector<Region> regions_;
   bool all_are_known_ = false;  // asked for every region once
+  bool can_evict_ = true;       // as far as this call of GiveUpPages has found
 };
 
 }  // namespace fixpool::storage

@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -582,6 +585,62 @@ TEST_P(PageCacheResizeLevelsTest, NobodyLacksAFrameThatTheSmallerSizeHas) {
   stop.store(true);
   user.join();
   ExpectFile();
+}
+
+// Regions go and come back at the same addresses while threads look at pages without a latch, and
+// one changes them.
+TEST_P(PageCacheResizeLevelsTest, OptimisticLooksAreTrueWhateverTheSize) {
+  constexpr uint64_t kFew = 8;
+  constexpr uint64_t kLookedAt = 40;
+  StartOwn({.memory_bytes = kFew * kPageBytes, .region_bytes = kFew * kPageBytes});
+  if (IsSkipped() || HasFailure()) return;
+  const auto fill = [](std::span<std::byte> bytes, uint64_t page, uint64_t version) {
+    for (size_t at = 0; at < bytes.size(); at += 16) {
+      std::memcpy(&bytes[at], &page, 8);
+      std::memcpy(&bytes[at + 8], &version, 8);
+    }
+  };
+  for (uint64_t page = 0; page < kLookedAt; ++page) {
+    fill(cache().Write(Page(page))->mutable_bytes(), page, 0);
+  }
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> looks{0}, valid{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) {
+    threads.emplace_back([&, i] {
+      std::vector<std::byte> bytes(kPageBytes), expected(kPageBytes);
+      for (uint64_t step = static_cast<uint64_t>(i); !stop.load() && !HasFailure(); ++step) {
+        const uint64_t page = step * 7 % kLookedAt;
+        const absl::StatusOr<OptimisticGuard> look = cache().ReadOptimistic(Page(page));
+        ASSERT_TRUE(look.ok()) << look.status();
+        look->view().CopyTo(0, std::span(bytes));
+        ++looks;
+        if (!look->StillValid()) continue;
+        ++valid;
+        uint64_t version;
+        std::memcpy(&version, &bytes[8], 8);
+        fill(std::span(expected), page, version);
+        ASSERT_TRUE(bytes == expected) << page;
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    for (uint64_t step = 1; !stop.load() && !HasFailure(); ++step) {
+      const uint64_t page = step * 3 % kLookedAt;
+      absl::StatusOr<WriteGuard> guard = cache().Write(Page(page));
+      ASSERT_TRUE(guard.ok()) << guard.status();
+      fill(guard->mutable_bytes(), page, step);
+    }
+  });
+  for (int round = 0; round < 50 && !HasFailure(); ++round) {
+    EXPECT_TRUE(cache().Resize(8 * kFew * kPageBytes).ok());
+    EXPECT_TRUE(cache().Resize(kFew * kPageBytes).ok());
+  }
+  stop.store(true);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(valid.load(), 0u);
+  EXPECT_GE(looks.load(), valid.load());
+  EXPECT_GT(cache().Stats().moves, 0u);
 }
 
 TEST_P(PageCacheResizeLevelsTest, GuardThatIsDroppedInTimeHoldsNothingUp) {
