@@ -1,32 +1,21 @@
 #include "fixpool/io/fork_guard.h"
 
-#include <pthread.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <mutex>
+#include <new>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/io/check.h"
+#include "fixpool/io/wiped_memory.h"
 
 namespace fixpool::io {
 namespace {
 
-// Where there is no page that the kernel wipes.
-std::atomic<uint64_t> wiped_by_handler{0};
-
-void WipeInChild() { wiped_by_handler.store(0, std::memory_order_relaxed); }
-
-// A word that is 0 in every child.
+// A word that is 0 in every child, kept for ever.
 std::atomic<uint64_t>* MakeWord() {
-  const size_t page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  void* const page =
-      mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page != MAP_FAILED && madvise(page, page_bytes, MADV_WIPEONFORK) == 0) {
-    return new (page) std::atomic<uint64_t>(0);
-  }
-  if (page != MAP_FAILED) munmap(page, page_bytes);
-  pthread_atfork(nullptr, nullptr, WipeInChild);
-  return &wiped_by_handler;
+  static auto* const memory =
+      new absl::StatusOr<WipedMemory>(WipedMemory::Reserve(sizeof(std::atomic<uint64_t>)));
+  FIXPOOL_CHECK(memory->ok(), memory->status().message());
+  return new ((*memory)->data()) std::atomic<uint64_t>(0);
 }
 
 }  // namespace

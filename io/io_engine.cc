@@ -49,6 +49,10 @@ std::string EngineReport::ToString() const {
   return text;
 }
 
+absl::StatusOr<int> IoEngine::CompletionDescriptor() {
+  return absl::UnimplementedError("this engine has no descriptor to be polled");
+}
+
 EngineReport RefusedReport(const absl::Status& refusal) {
   EngineReport report;
   report.downgrade_reason = std::string(refusal.message());

@@ -171,6 +171,13 @@ class IoEngine {
     return Reap(completions, deadline);
   }
 
+  // For who waits with poll(2) and its like: a descriptor that is readable while there is something
+  // to reap, and may be a little longer. It is the engine's and lives as long; nobody reads from it
+  // or closes it. One who reaps for others' sake must look at it again afterwards.
+  // Unimplemented: this engine has none (with IOPOLL nobody learns of a completion who does not
+  // look for it). ResourceExhausted: no descriptors (RLIMIT_NOFILE).
+  virtual absl::StatusOr<int> CompletionDescriptor();
+
   // What the options asked for, or less: AddFile lowers it to what the file's device takes
   // without making the submitter wait inside the kernel.
   virtual uint32_t depth() const = 0;

@@ -167,6 +167,7 @@ void ThreadPoolCore::Book(uint32_t index, int result) {
     }
     Conclude(operation, files_);
     ready_.PushBack(operations_, index);
+    ready_signal_.Update(true);
     --unfinished_;
     done_epoch_.fetch_add(1, std::memory_order_release);
     wake = sleepers_ > 0;
@@ -181,6 +182,7 @@ size_t ThreadPoolCore::Reap(absl::Span<IoCompletion> completions, Deadline deadl
       MutexLock lock(mutex_);
       if (slept) --sleepers_;
       const size_t count = PopReady(completions);
+      ready_signal_.Update(!ready_.empty());
       if (count > 0 || completions.empty() || operations_.taken() == 0) return count;
       const uint32_t epoch = done_epoch_.load(std::memory_order_relaxed);
       // Something was completed, and another thread has it. Decided under the lock that was looked
@@ -236,6 +238,11 @@ void ThreadPoolCore::Stop(bool abandon) {
     work_epoch_.fetch_add(1, std::memory_order_release);
   }
   environment_->Wake(work_epoch_);
+}
+
+absl::StatusOr<int> ThreadPoolCore::CompletionDescriptor() {
+  MutexLock lock(mutex_);
+  return ready_signal_.Descriptor(-1, !ready_.empty());
 }
 
 uint32_t ThreadPoolCore::in_flight() const {

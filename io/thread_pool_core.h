@@ -17,6 +17,7 @@
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/engine_options.h"
 #include "fixpool/io/operation.h"
+#include "fixpool/io/ready_signal.h"
 
 namespace fixpool::io {
 
@@ -38,6 +39,7 @@ class ThreadPoolCore final : public BufferTable {
   absl::StatusOr<EngineLevel> LevelOf(FileHandle file) const;
   SubmitResult Submit(absl::Span<const IoRequest> requests);
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline);
+  absl::StatusOr<int> CompletionDescriptor();
   uint32_t depth() const { return options_.depth; }
   uint32_t in_flight() const;
   EngineReport Report() const;
@@ -68,6 +70,7 @@ class ThreadPoolCore final : public BufferTable {
   FileTable files_ ABSL_GUARDED_BY(mutex_);
   OperationList to_do_ ABSL_GUARDED_BY(mutex_);
   OperationList ready_ ABSL_GUARDED_BY(mutex_);
+  ReadySignal ready_signal_ ABSL_GUARDED_BY(mutex_);
   uint32_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // in to_do_ or with a thread
   uint32_t idle_workers_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t sleepers_ ABSL_GUARDED_BY(mutex_) = 0;    // waiting on done_epoch_

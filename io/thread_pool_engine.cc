@@ -79,6 +79,10 @@ size_t ThreadPoolEngine::Reap(absl::Span<IoCompletion> completions, Deadline dea
   if (fork_guard_.forked()) return 0;
   return core_->Reap(completions, deadline);
 }
+absl::StatusOr<int> ThreadPoolEngine::CompletionDescriptor() {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("CompletionDescriptor");
+  return core_->CompletionDescriptor();
+}
 uint32_t ThreadPoolEngine::depth() const { return core_->depth(); }
 uint32_t ThreadPoolEngine::in_flight() const {
   return fork_guard_.forked() ? 0 : core_->in_flight();

@@ -36,6 +36,7 @@ class ThreadPoolEngine final : public IoEngine {
   absl::StatusOr<EngineLevel> LevelOf(FileHandle file) const override;
   SubmitResult Submit(absl::Span<const IoRequest> requests) override;
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline) override;
+  absl::StatusOr<int> CompletionDescriptor() override;
   uint32_t depth() const override;
   uint32_t in_flight() const override;
   EngineReport Report() const override;

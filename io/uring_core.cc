@@ -259,6 +259,7 @@ void UringCore::FailUnsubmitted(int error_number) {
     const uint64_t user_data = ring_->TakeBackNewest();
     if (user_data != kNoOperation) BookCompletion(user_data, -error_number);
   }
+  ready_signal_.Update(!ready_.empty());
   WakeFollowers();
 }
 
@@ -296,6 +297,7 @@ void UringCore::SyncHere() {
     MutexLock lock(mutex_);
     --syncing_;
     BookCompletion(index, result);
+    ready_signal_.Update(!ready_.empty());
     WakeFollowers();
   }
 }
@@ -388,6 +390,7 @@ bool UringCore::Sleep(Role role, uint32_t seen, Deadline deadline, size_t wanted
   waiter_in_kernel_ = false;
   TakeIn();
   const bool any = !ready_.empty();
+  ready_signal_.Update(any);
   WakeFollowers();
   return any;
 }
@@ -398,22 +401,26 @@ size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline, 
   while (true) {
     if (pending_.load(std::memory_order_acquire)) SubmitPending();
     size_t count = 0;
+    bool returns = false;
     uint32_t seen = 0;
-    Role role;
+    Role role = Role::kFollower;
     {
       MutexLock lock(mutex_);
       if (!waiter_in_kernel_) TakeIn();
       count = PopReady(completions);
-      if (count == 0) {
-        // What came may have gone to another thread, and be what the caller wants.
-        if (operations_.taken() == 0 || something_came) return 0;
-        if (environment_->Expired(deadline)) return 0;
+      ready_signal_.Update(!ready_.empty());
+      // What came may have gone to another thread, and be what the caller wants.
+      const bool last_look =
+          operations_.taken() == 0 || something_came || environment_->Expired(deadline);
+      if (count == 0 && !last_look) {
         seen = epoch_.load(std::memory_order_relaxed);
         role = ChooseRole();
         wanted = std::clamp<size_t>(wanted, 1, std::max(in_kernel_, 1u));
+      } else {
+        returns = true;
       }
     }
-    if (count > 0) {
+    if (returns) {
       // Before the caller goes its ways: nobody else may be there to send these out.
       if (pending_.load(std::memory_order_acquire)) SubmitPending();
       return count;
@@ -428,7 +435,10 @@ void UringCore::MakeProgress(Deadline deadline) {
   Role role;
   {
     MutexLock lock(mutex_);
-    if (!waiter_in_kernel_ && TakeIn()) return;
+    if (!waiter_in_kernel_ && TakeIn()) {
+      ready_signal_.Update(!ready_.empty());
+      return;
+    }
     if (!busy() || environment_->Expired(deadline)) return;
     seen = epoch_.load(std::memory_order_relaxed);
     role = ChooseRole();
@@ -462,6 +472,16 @@ void UringCore::CancelAll() {
   io_uring_prep_cancel(sqe, nullptr, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
   sqe->user_data = kNoOperation;
   EnterPrepared();
+}
+
+absl::StatusOr<int> UringCore::CompletionDescriptor() {
+  if (ring_->wants_polling()) {
+    return absl::UnimplementedError(
+        "a ring with IOPOLL cannot be waited for with poll(2): its completions are there when "
+        "somebody looks for them");
+  }
+  MutexLock lock(mutex_);
+  return ready_signal_.Descriptor(ring_->descriptor(), !ready_.empty());
 }
 
 uint32_t UringCore::in_flight() const {

@@ -17,6 +17,7 @@
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/engine_options.h"
 #include "fixpool/io/operation.h"
+#include "fixpool/io/ready_signal.h"
 #include "fixpool/io/uring_ring.h"
 
 namespace fixpool::io {
@@ -55,6 +56,7 @@ class UringCore final : public BufferTable {
   absl::StatusOr<EngineLevel> LevelOf(FileHandle file) const;
   SubmitResult Submit(absl::Span<const IoRequest> requests);
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline, size_t wanted);
+  absl::StatusOr<int> CompletionDescriptor();
   uint32_t depth() const { return depth_.load(std::memory_order_relaxed); }
   uint32_t in_flight() const;
   EngineReport Report() const;
@@ -110,6 +112,7 @@ class UringCore final : public BufferTable {
   OperationPool operations_ ABSL_GUARDED_BY(mutex_);
   FileTable files_ ABSL_GUARDED_BY(mutex_);
   OperationList ready_ ABSL_GUARDED_BY(mutex_);   // concluded, to be reaped
+  ReadySignal ready_signal_ ABSL_GUARDED_BY(mutex_);
   OperationList resume_ ABSL_GUARDED_BY(mutex_);  // short or interrupted, to go out again
   OperationList syncs_ ABSL_GUARDED_BY(mutex_);   // for SyncHere
   uint32_t syncing_ ABSL_GUARDED_BY(mutex_) = 0;  // of in_kernel_: for SyncHere, or in it

@@ -90,6 +90,10 @@ size_t UringEngine::ReapSeveral(absl::Span<IoCompletion> completions, Deadline d
   if (fork_guard_.forked()) return 0;
   return core_->Reap(completions, deadline, wanted);
 }
+absl::StatusOr<int> UringEngine::CompletionDescriptor() {
+  if (fork_guard_.forked()) return fork_guard_.Refusal("CompletionDescriptor");
+  return core_->CompletionDescriptor();
+}
 uint32_t UringEngine::depth() const { return core_->depth(); }
 uint32_t UringEngine::in_flight() const { return fork_guard_.forked() ? 0 : core_->in_flight(); }
 EngineReport UringEngine::Report() const {

@@ -43,6 +43,7 @@ class UringEngine final : public IoEngine {
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline) override;
   size_t ReapSeveral(absl::Span<IoCompletion> completions, Deadline deadline,
                      size_t wanted) override;
+  absl::StatusOr<int> CompletionDescriptor() override;
   uint32_t depth() const override;
   uint32_t in_flight() const override;
   EngineReport Report() const override;

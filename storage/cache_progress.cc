@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
+#include "absl/time/time.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/completion_reaper.h"
@@ -20,13 +22,46 @@ CompletionReaper::Batch BatchFor(uint32_t in_flight) {
   return {.wanted = std::min<size_t>(some, in_flight / 4 + 1), .most = some};
 }
 
+// How long one may wait for a descriptor to be readable: what the kernel had no memory for is
+// offered to it again by nobody else.
+constexpr absl::Duration kLongestSilence = absl::Milliseconds(100);
+
 }  // namespace
 
 CacheProgress::CacheProgress(PageCache* cache, Options options)
     : state_(cache->hit_path_.state()), options_(options) {}
 
+absl::StatusOr<int> CacheProgress::Descriptor() {
+  if (state_->fork_guard.forked()) return state_->fork_guard.Refusal("CacheProgress::Descriptor");
+  if (descriptors_.has_value()) return descriptors_->descriptor();
+  const absl::StatusOr<int> completions = state_->engine->CompletionDescriptor();
+  if (!completions.ok()) return completions.status();
+  absl::StatusOr<io::EventDescriptor> event = io::EventDescriptor::Create();
+  if (!event.ok()) return event.status();
+  absl::StatusOr<io::DescriptorSet> set =
+      io::DescriptorSet::Create({*completions, event->descriptor()});
+  if (!set.ok()) return set.status();
+  own_event_.emplace(*std::move(event));
+  descriptors_.emplace(*std::move(set));
+  event_.store(&*own_event_);
+  // Whoever has interrupted before that did not know of it.
+  own_event_->Set();
+  return descriptors_->descriptor();
+}
+
+io::Deadline CacheProgress::NextDeadline() {
+  if (state_->fork_guard.forked()) return io::Deadline::Infinite();
+  io::MutexLock lock(state_->mutex);
+  if (state_->waiters.size() == 0) return io::Deadline::Infinite();
+  io::Deadline next = state_->waiters.next_deadline();
+  if (state_->waiters.someone_waits_for_frames()) next = std::min(next, NextFrameRetry(*state_));
+  return std::min(next, state_->environment->DeadlineAfter(kLongestSilence));
+}
+
 void CacheProgress::Poll() {
   if (state_->fork_guard.forked()) return;
+  // Before the look at what it was set for.
+  if (own_event_.has_value()) own_event_->Clear();
   bool send;
   CompletionReaper::Batch batch;
   {
@@ -78,6 +113,7 @@ bool CacheProgress::Wait(io::Deadline deadline) {
 
 void CacheProgress::Interrupt() {
   interrupted_.store(true);
+  if (io::EventDescriptor* const event = event_.load(); event != nullptr) event->Set();
   state_->reaper.Signal();
 }
 

@@ -1,12 +1,14 @@
 #ifndef FIXPOOL_STORAGE_CACHE_PROGRESS_H_
 #define FIXPOOL_STORAGE_CACHE_PROGRESS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
+#include "absl/status/statusor.h"
 #include "fixpool/io/environment.h"
+#include "fixpool/io/event_descriptor.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/page_cache.h"
 #include "fixpool/storage/progress.h"
 
@@ -22,8 +24,15 @@ namespace fixpool::storage {
 // While tasks can run, reads that they start are kept back until there are some of them, and
 // completions are taken in several at a time, so that a system call serves many pages. One that
 // comes alone is taken in 2 ms later at most (CompletionReaper::kEitherSliceNs).
-// With a loop of the caller's own: TaskScheduler::RunReady, and Wait(deadline) in between, or
-// any other wait that is short beside the time of a transfer.
+// With a loop of the caller's own:
+//
+//   const int descriptor = *progress.Descriptor();         // once, into the loop's epoll set
+//   while (scheduler.CountUnfinished() > 0) {
+//     scheduler.RunReady();
+//     if (scheduler.CountReady() > 0) continue;
+//     ...wait for descriptor to be readable, or progress.NextDeadline(), or what else there is...
+//   }
+//
 // One for each scheduler. Outlived by the cache, outlives the scheduler. Threads: see Progress.
 class CacheProgress final : public Progress {
  public:
@@ -38,6 +47,17 @@ class CacheProgress final : public Progress {
   CacheProgress(const CacheProgress&) = delete;
   CacheProgress& operator=(const CacheProgress&) = delete;
 
+  // Readable when RunReady should be called: there are completions, or another thread has woken a
+  // task. It is this object's and lives as long; nobody reads from it or closes it.
+  // Unimplemented: the engine has none (IoEngine::CompletionDescriptor). ResourceExhausted: no
+  // descriptors (RLIMIT_NOFILE). FailedPrecondition: a forked child.
+  // By the scheduler's thread.
+  absl::StatusOr<int> Descriptor();
+  // When RunReady should be called at the latest, though nothing was readable: a task's deadline
+  // passes, or there is something that the kernel has to be asked for again. Infinite if no task
+  // waits for a page.
+  io::Deadline NextDeadline();
+
   void Poll() override;
   void Submit() override;
   bool Wait(io::Deadline deadline) override;
@@ -50,6 +70,10 @@ class CacheProgress final : public Progress {
   const Options options_;
   std::atomic<bool> interrupted_{false};
   uint32_t looked_at_ = 0;  // the reaper's epoch
+  // Made when somebody asks for the descriptor; `event_` is for Interrupt, by any thread.
+  std::optional<io::EventDescriptor> own_event_;
+  std::optional<io::DescriptorSet> descriptors_;
+  std::atomic<io::EventDescriptor*> event_{nullptr};
 };
 
 }  // namespace fixpool::storage

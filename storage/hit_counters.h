@@ -1,14 +1,14 @@
 #ifndef FIXPOOL_STORAGE_HIT_COUNTERS_H_
 #define FIXPOOL_STORAGE_HIT_COUNTERS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/thread_holds.h"
 
 namespace fixpool::storage {
@@ -19,13 +19,9 @@ namespace fixpool::storage {
 class HitCounters {
  public:
   void Add() {
-    const uint32_t thread = ThreadHolds::ThreadNumber();
-    if (ABSL_PREDICT_FALSE(thread >= kStripes)) {
-      shared_.fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-    std::atomic<uint64_t>& mine = stripes_[thread].count;
-    mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    const uint32_t thread = ThreadHolds::ThreadNumberIfKnown();
+    if (ABSL_PREDICT_FALSE(thread >= kStripes)) return AddSlowly();
+    AddTo(thread);
   }
   uint64_t Sum() const {
     uint64_t sum = shared_.load(std::memory_order_relaxed);
@@ -38,6 +34,17 @@ class HitCounters {
   struct alignas(ABSL_CACHELINE_SIZE) Stripe {
     std::atomic<uint64_t> count{0};
   };
+
+  void AddTo(uint32_t thread) {
+    std::atomic<uint64_t>& mine = stripes_[thread].count;
+    mine.store(mine.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_COLD void AddSlowly() {
+    const uint32_t thread = ThreadHolds::ThreadNumber();
+    if (thread < kStripes) return AddTo(thread);
+    shared_.fetch_add(1, std::memory_order_relaxed);
+  }
+
   std::array<Stripe, kStripes> stripes_;
   std::atomic<uint64_t> shared_{0};
 };

@@ -1,8 +1,8 @@
 #ifndef FIXPOOL_STORAGE_HIT_PATH_H_
 #define FIXPOOL_STORAGE_HIT_PATH_H_
 
-#include "fixpool/io/require_cpp20.h"
-
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -13,11 +13,13 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "absl/utility/utility.h"
-#include "fixpool/io/fork_guard.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/frame_addresses.h"
 #include "fixpool/storage/frame_index.h"
 #include "fixpool/storage/hit_counters.h"
+#include "fixpool/storage/optimistic_guard.h"
+#include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_hold.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
@@ -38,13 +40,14 @@ namespace fixpool::storage {
 // The answers are a few words, of which the caller builds the guard where it is to be, and all
 // is inlined: a guard that is handed from function to function through memory makes the
 // processor wait for it, for longer than everything else takes.
-// Threads: thread-safe. A view of parts that outlive it.
+// Threads: thread-safe. A view of parts that outlive it: what a hit needs of them is copied here,
+// because each step from pointer to pointer is a load that the next one waits for.
 class HitPath {
  public:
   // A page that is latched: what a PageHold is made of. word null: it is not.
   struct Latched {
     AtomicPageWord* word = nullptr;
-    FrameIndex frame = kNoFrame;
+    PageWord bits;  // what this left in it
   };
   // A page that can be looked at. word null: it cannot.
   struct Seen {
@@ -53,46 +56,61 @@ class HitPath {
     uint64_t epoch = 0;
   };
 
-  HitPath(CacheState* state, const io::ForkGuard& fork_guard, const PageWords* words,
-          const FrameAddresses* addresses, ReplacementPolicy* policy, HitCounters* hits,
-          uint32_t page_bytes)
-      : words_(words),
-        addresses_(addresses),
-        policy_(policy),
+  HitPath(CacheState* state, const PageWords& words, const FrameAddresses& addresses,
+          ReplacementPolicy* policy, HitCounters* hits, uint32_t page_bytes)
+      : words_(words.view()),
+        addresses_(addresses.view()),
+        filter_(policy->hit_filter()),
+        epoch_(&words.epoch()),
         hits_(hits),
         state_(state),
-        page_bytes_(page_bytes),
-        fork_guard_(fork_guard) {}
+        policy_(policy),
+        page_bytes_(page_bytes) {}
 
   CacheState* state() const { return state_; }
   uint32_t page_bytes() const { return page_bytes_; }
-  std::byte* DataOf(FrameIndex frame) const { return (*addresses_)[frame]; }
-  const VersionEpoch* epoch() const { return &words_->epoch(); }
+  std::byte* DataOf(FrameIndex frame) const { return addresses_[frame]; }
+  const VersionEpoch* epoch() const { return epoch_; }
 
   // Of what a Try found, where the caller wants it.
   template <typename Guard>
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<Guard> GuardOf(const Latched& hit, PageId page,
                                                              PageLatch::Mode mode) const {
-    return absl::StatusOr<Guard>(absl::in_place, std::in_place, state_, hit.word, DataOf(hit.frame),
-                                 page, page_bytes_, hit.frame, mode);
+    return absl::StatusOr<Guard>(absl::in_place, std::in_place, state_, hit.word,
+                                 DataOf(hit.bits.frame()), page, page_bytes_, hit.bits, mode);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE PageHold HoldOf(const Latched& hit, PageId page,
+                                               PageLatch::Mode mode) const {
+    return PageHold(state_, hit.word, DataOf(hit.bits.frame()), page, page_bytes_, hit.bits, mode);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard GuardOf(const Seen& seen, PageId page) const {
+    return OptimisticGuard(DataOf(seen.bits.frame()), page_bytes_, page, seen.word, seen.bits,
+                           epoch_, seen.epoch);
   }
 
   // Asks the processor for the words of the pages, and then for the first bytes of those pages
   // that are in memory, so that it fetches them side by side.
   void PrefetchLines(absl::Span<const PageId> pages) const {
-    for (const PageId& page : pages) __builtin_prefetch(words_->Find(page).word);
-    if (ABSL_PREDICT_FALSE(fork_guard_.forked())) return;
-    for (const PageId& page : pages) {
-      const AtomicPageWord* const word = words_->Find(page).word;
-      if (word == nullptr) continue;
-      const PageWord seen(word->load(std::memory_order_relaxed));
-      if (seen.present()) __builtin_prefetch(DataOf(seen.frame()));
+    constexpr size_t kAtATime = 16;  // about what a core can wait for at once
+    std::array<const AtomicPageWord*, kAtATime> words;
+    while (!pages.empty()) {
+      const size_t count = std::min(pages.size(), kAtATime);
+      for (size_t i = 0; i < count; ++i) {
+        words[i] = words_.Find(pages[i]).word;
+        __builtin_prefetch(words[i]);
+      }
+      for (size_t i = 0; i < count; ++i) {
+        if (words[i] == nullptr) continue;
+        const PageWord seen(words[i]->load(std::memory_order_relaxed));
+        if (seen.present()) __builtin_prefetch(DataOf(seen.frame()));
+      }
+      pages.remove_prefix(count);
     }
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryShared(PageId page, Hint hint) const {
-    const PageWords::Place place = words_->Find(page);
-    if (ABSL_PREDICT_FALSE(place.word == nullptr || fork_guard_.forked())) return {};
+    const PageWords::Place place = words_.Find(page);
+    if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
     PageWord seen(place.word->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     do {
@@ -100,13 +118,13 @@ class HitPath {
       if (ABSL_PREDICT_FALSE(!seen.CanAddReader())) return {};
     } while (ABSL_PREDICT_FALSE(!place.word->compare_exchange_weak(
         bits, seen.PlusReader().bits(), std::memory_order_acquire, std::memory_order_relaxed)));
-    return Check(place, page, seen.frame(), PageLatch::Mode::kShared, hint);
+    return Check(place, page, seen.PlusReader(), PageLatch::Mode::kShared, hint);
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryExclusive(PageId page, Hint hint) const {
-    const PageWords::Place place = words_->Find(page);
-    if (ABSL_PREDICT_FALSE(place.word == nullptr || !place.file->writable() ||
-                           fork_guard_.forked())) {
+    const PageWords::Place place = words_.Find(page);
+    if (ABSL_PREDICT_FALSE(place.word == nullptr ||
+                           !place.file->writable.load(std::memory_order_relaxed))) {
       return {};
     }
     const PageWord seen(place.word->load(std::memory_order_relaxed));
@@ -117,53 +135,96 @@ class HitPath {
                                                                 std::memory_order_relaxed))) {
       return {};
     }
-    return Check(place, page, seen.frame(), PageLatch::Mode::kExclusive, hint);
+    return Check(place, page, seen.Closed(), PageLatch::Mode::kExclusive, hint);
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Seen TryOptimistic(PageId page, Hint hint) const {
-    const uint64_t epoch = words_->epoch().Now();
-    const PageWords::Place place = words_->Find(page);
-    if (ABSL_PREDICT_FALSE(place.word == nullptr || fork_guard_.forked())) return {};
+    const uint64_t epoch = epoch_->Now();
+    const PageWords::Place place = words_.Find(page);
+    if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
     const PageWord seen = Load(*place.word);
-    if (ABSL_PREDICT_FALSE(!seen.readable() ||
-                           place.file->generation() != page.file.generation())) {
-      return {};
-    }
+    if (ABSL_PREDICT_FALSE(!seen.readable() || !IsCurrent(place, page))) return {};
     CountHit(seen.frame(), hint);
     return {.word = place.word, .bits = seen, .epoch = epoch};
   }
 
+  // The same for pages that were there before: HintedHold and HintedGuard of what these find.
+  // Nothing that the page's word says leads to the bytes; it only confirms where they are.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryShared(const PageHint& hint) const {
+    return Confirmed(TryShared(hint.page(), Hint::kNormal), hint, PageLatch::Mode::kShared);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryExclusive(const PageHint& hint) const {
+    return Confirmed(TryExclusive(hint.page(), Hint::kNormal), hint, PageLatch::Mode::kExclusive);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Seen TryOptimistic(const PageHint& hint) const {
+    const Seen seen = TryOptimistic(hint.page(), Hint::kNormal);
+    if (ABSL_PREDICT_FALSE(seen.word == nullptr || seen.bits.frame() != hint.frame())) return {};
+    return seen;
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE PageHold HintedHold(const Latched& hit, const PageHint& hint,
+                                                   PageLatch::Mode mode) const {
+    return PageHold(state_, hit.word, HintedData(hint), hint.page(), page_bytes_, hit.bits, mode);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard HintedGuard(const Seen& seen,
+                                                           const PageHint& hint) const {
+    return OptimisticGuard(HintedData(hint), page_bytes_, hint.page(), seen.word, seen.bits, epoch_,
+                           seen.epoch);
+  }
+
  private:
+  // Of a frame that the word has confirmed. By way of a register of which the compiler knows
+  // nothing: it would find out that the word's frame is the same, and wait for that.
+  std::byte* HintedData(const PageHint& hint) const {
+    FrameIndex frame = hint.frame();
+    asm("" : "+r"(frame));
+    return DataOf(frame);
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Latched Confirmed(const Latched& hit, const PageHint& hint,
+                                                 PageLatch::Mode mode) const {
+    if (ABSL_PREDICT_TRUE(hit.word != nullptr && hit.bits.frame() == hint.frame())) return hit;
+    if (hit.word != nullptr) LetGo(hint.page(), hit.word, hit.bits, mode);
+    return {};
+  }
+
+  static bool IsCurrent(const PageWords::Place& place, PageId page) {
+    return place.file->generation.load(std::memory_order_acquire) == page.file.generation();
+  }
+
   // Whether what was latched is what was meant: if the file has been closed, the word may be
   // that of another one's page by now.
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched Check(const PageWords::Place& place, PageId page,
-                                             FrameIndex frame, PageLatch::Mode mode,
-                                             Hint hint) const {
-    if (ABSL_PREDICT_FALSE(place.file->generation() != page.file.generation())) {
-      LetGo(page, place.word, frame, mode);
+                                             PageWord left, PageLatch::Mode mode, Hint hint) const {
+    if (ABSL_PREDICT_FALSE(!IsCurrent(place, page))) {
+      LetGo(page, place.word, left, mode);
       return {};
     }
-    CountHit(frame, hint);
-    return {.word = place.word, .frame = frame};
+    CountHit(left.frame(), hint);
+    return {.word = place.word, .bits = left};
   }
 
-  ABSL_ATTRIBUTE_NOINLINE void LetGo(PageId page, AtomicPageWord* word, FrameIndex frame,
-                                     PageLatch::Mode mode) const {
-    PageHold(state_, word, DataOf(frame), page, page_bytes_, frame, mode).Release();
+  ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_COLD void LetGo(PageId page, AtomicPageWord* word,
+                                                         PageWord left,
+                                                         PageLatch::Mode mode) const {
+    PageHold(state_, word, DataOf(left.frame()), page, page_bytes_, left, mode).Release();
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE void CountHit(FrameIndex frame, Hint hint) const {
-    policy_->Hit(frame, hint);
+    if (ABSL_PREDICT_FALSE(!filter_.IsEnough(frame, hint))) TellPolicy(frame, hint);
     hits_->Add();
   }
+  ABSL_ATTRIBUTE_NOINLINE void TellPolicy(FrameIndex frame, Hint hint) const {
+    policy_->Hit(frame, hint);
+  }
 
-  const PageWords* words_;
-  const FrameAddresses* addresses_;
-  ReplacementPolicy* policy_;
-  HitCounters* hits_;
-  CacheState* state_;
-  uint32_t page_bytes_;
-  io::ForkGuard fork_guard_;
+  // In the order of use, and most of it in one cache line.
+  const PageWords::View words_;
+  const FrameAddresses::View addresses_;
+  const ReplacementPolicy::HitFilter filter_;
+  const VersionEpoch* const epoch_;
+  HitCounters* const hits_;
+  CacheState* const state_;
+  ReplacementPolicy* const policy_;
+  const uint32_t page_bytes_;
 };
 
 }  // namespace fixpool::storage

@@ -1,12 +1,13 @@
 #ifndef FIXPOOL_STORAGE_OPTIMISTIC_GUARD_H_
 #define FIXPOOL_STORAGE_OPTIMISTIC_GUARD_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
 
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/page_guard.h"
+#include "fixpool/storage/page_hint.h"
+#include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_view.h"
 #include "fixpool/storage/page_word.h"
 
@@ -28,7 +29,8 @@ class OptimisticGuard {
   OptimisticGuard() = default;  // of no page; never valid
 
   bool has_page() const { return word_ != nullptr; }
-  // has_page()
+  // The rest, but for those that say whether it is valid, requires that.
+  PageId page_id() const { return page_; }
   PageView view() const { return PageView(data_, size_bytes_); }
   bool StillValid() const {
     return word_ != nullptr && Load(*word_).SameLife(seen_) && versions_->Vouches(epoch_);
@@ -43,10 +45,15 @@ class OptimisticGuard {
            Load(*word_).SameLifeUnderMyLatch(seen_) && versions_->Vouches(epoch_);
   }
 
+  // To find the page again by: see PageHint.
+  PageHint hint() const { return PageHint(page_, seen_.frame(), seen_.version(), epoch_); }
+
   // For PageCache. `epoch` is from before `seen` was.
-  OptimisticGuard(const std::byte* data, uint32_t size_bytes, const AtomicPageWord* word,
-                  PageWord seen, const VersionEpoch* versions, uint64_t epoch)
+  OptimisticGuard(const std::byte* data, uint32_t size_bytes, const PageId& page,
+                  const AtomicPageWord* word, PageWord seen, const VersionEpoch* versions,
+                  uint64_t epoch)
       : data_(data),
+        page_(page),
         word_(word),
         seen_(seen),
         versions_(versions),
@@ -55,6 +62,7 @@ class OptimisticGuard {
 
  private:
   const std::byte* data_ = nullptr;
+  PageId page_;
   const AtomicPageWord* word_ = nullptr;
   PageWord seen_;
   const VersionEpoch* versions_ = nullptr;

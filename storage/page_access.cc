@@ -283,7 +283,8 @@ PageLatch::Caller PageAccess::LatchCaller() const {
 
 // Without the lock: the latch is ours.
 PageHold PageAccess::TakeHold() {
-  PageHold hold(&state_, word_, state_.DataOf(frame_), page_, state_.page_bytes, frame_, mode_);
+  PageHold hold(&state_, word_, state_.DataOf(frame_), page_, state_.page_bytes, Load(*word_),
+                mode_);
   if (needs_zeros_) std::memset(hold.data(), 0, hold.size_bytes());
   return hold;
 }

@@ -226,8 +226,8 @@ struct PageCache::Rep {
                                    .drain = options.drain_timeout},
               MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames),
               options.free_frames),
-        hit_path(&state, state.fork_guard, &state.words, &state.addresses, state.policy.get(),
-                 &state.hits, state.page_bytes) {}
+        hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
+                 state.page_bytes) {}
 
   // If there is to be one and is none.
   absl::Status StartKeeper() {
@@ -337,7 +337,7 @@ absl::StatusOr<OptimisticGuard> PageCache::ReadOptimisticSlowly(const PageId& pa
   const uint64_t epoch = versions.Now();
   const absl::StatusOr<PageHold> hold = AccessPage(rep_->state, page, Intent::kRead, options);
   if (!hold.ok()) return hold.status();
-  return OptimisticGuard(hold->data(), hold->size_bytes(), hold->word(), Load(*hold->word()),
+  return OptimisticGuard(hold->data(), hold->size_bytes(), page, hold->word(), Load(*hold->word()),
                          &versions, epoch);
 }
 
@@ -356,20 +356,14 @@ absl::StatusOr<WriteGuard> PageCache::Make(const PageId& page, const AccessOptio
   return WriteGuard(*std::move(hold));
 }
 
-std::optional<ReadGuard> PageCache::TryRead(const PageId& page, Hint hint) {
-  if (const HitPath::Latched hit = hit_path_.TryShared(page, hint); hit.word != nullptr) {
-    return *hit_path_.GuardOf<ReadGuard>(hit, page, PageLatch::Mode::kShared);
-  }
+std::optional<ReadGuard> PageCache::TryReadSlowly(PageId page, Hint hint) {
   if (forked()) return std::nullopt;
   std::optional<PageHold> hold = TryAccessPage(rep_->state, page, PageLatch::Mode::kShared, hint);
   if (!hold.has_value()) return std::nullopt;
   return ReadGuard(*std::move(hold));
 }
 
-std::optional<WriteGuard> PageCache::TryWrite(const PageId& page, Hint hint) {
-  if (const HitPath::Latched hit = hit_path_.TryExclusive(page, hint); hit.word != nullptr) {
-    return *hit_path_.GuardOf<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
-  }
+std::optional<WriteGuard> PageCache::TryWriteSlowly(PageId page, Hint hint) {
   if (forked()) return std::nullopt;
   std::optional<PageHold> hold =
       TryAccessPage(rep_->state, page, PageLatch::Mode::kExclusive, hint);

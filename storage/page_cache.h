@@ -30,6 +30,7 @@
 #include "fixpool/storage/page_access.h"
 #include "fixpool/storage/page_awaiter.h"
 #include "fixpool/storage/page_guard.h"
+#include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
 #include "fixpool/storage/policy_kind.h"
@@ -198,12 +199,12 @@ class PageCache {
       const PageId& page, const AccessOptions& options) {
     const HitPath::Seen hit = hit_path_.TryOptimistic(page, options.hint);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadOptimisticSlowly(page, options);
-    return MakeGuard(hit);
+    return absl::StatusOr<OptimisticGuard>(absl::in_place, hit_path_.GuardOf(hit, page));
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> ReadOptimistic(const PageId& page) {
     const HitPath::Seen hit = hit_path_.TryOptimistic(page, Hint::kNormal);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadOptimisticSlowly(page, AccessOptions());
-    return MakeGuard(hit);
+    return absl::StatusOr<OptimisticGuard>(absl::in_place, hit_path_.GuardOf(hit, page));
   }
   // The page, for changing. Past the end of the file it is made, as by Make. Errors: see above.
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<WriteGuard> Write(const PageId& page,
@@ -225,8 +226,49 @@ class PageCache {
   // The page, if it is in memory and its latch can be had at this moment; else none, for whatever
   // reason, those included for which Read and Write have an error. Never waits but for the cache's
   // own lock, and reads nothing from disk. A page that was got counts as a hit.
-  std::optional<ReadGuard> TryRead(const PageId& page, Hint hint = Hint::kNormal);
-  std::optional<WriteGuard> TryWrite(const PageId& page, Hint hint = Hint::kNormal);
+  // Also the fastest way to a page: there is no Status to be looked at.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<ReadGuard> TryRead(const PageId& page,
+                                                                Hint hint = Hint::kNormal) {
+    const HitPath::Latched hit = hit_path_.TryShared(page, hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return TryReadSlowly(page, hint);
+    return std::optional<ReadGuard>(std::in_place, std::in_place,
+                                    hit_path_.HoldOf(hit, page, PageLatch::Mode::kShared));
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<WriteGuard> TryWrite(const PageId& page,
+                                                                  Hint hint = Hint::kNormal) {
+    const HitPath::Latched hit = hit_path_.TryExclusive(page, hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return TryWriteSlowly(page, hint);
+    return std::optional<WriteGuard>(std::in_place, std::in_place,
+                                     hit_path_.HoldOf(hit, page, PageLatch::Mode::kExclusive));
+  }
+  // A look at it, if it is in memory and nobody changes it at this moment; else one of no page.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard TryReadOptimistic(const PageId& page,
+                                                                 Hint hint = Hint::kNormal) {
+    const HitPath::Seen hit = hit_path_.TryOptimistic(page, hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return OptimisticGuard();
+    return hit_path_.GuardOf(hit, page);
+  }
+
+  // The same of a page that was had before, at the cost of a pointer to it: see PageHint. None also
+  // if the page is not in the same frame any more; then the page's number leads to it. It may have
+  // been changed since: the guard's UnchangedSince tells.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<ReadGuard> TryRead(const PageHint& hint) {
+    const HitPath::Latched hit = hit_path_.TryShared(hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return std::nullopt;
+    return std::optional<ReadGuard>(std::in_place, std::in_place,
+                                    hit_path_.HintedHold(hit, hint, PageLatch::Mode::kShared));
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<WriteGuard> TryWrite(const PageHint& hint) {
+    const HitPath::Latched hit = hit_path_.TryExclusive(hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return std::nullopt;
+    return std::optional<WriteGuard>(std::in_place, std::in_place,
+                                     hit_path_.HintedHold(hit, hint, PageLatch::Mode::kExclusive));
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard TryReadOptimistic(const PageHint& hint) {
+    const HitPath::Seen hit = hit_path_.TryOptimistic(hint);
+    if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return OptimisticGuard();
+    return hit_path_.HintedGuard(hit, hint);
+  }
 
   // Read, Write and Make for tasks: `co_await cache->ReadAsync(page)` in a Task<T> (see task.h) is
   // what Read(page) is, with the same errors, but that other tasks of the same scheduler run while
@@ -265,6 +307,11 @@ class PageCache {
   size_t ReadMany(absl::Span<const PageId> pages, absl::Span<absl::StatusOr<ReadGuard>> guards) {
     return ReadMany(pages, guards, AccessOptions());
   }
+
+  // Asks the processor to fetch the first bytes of those pages that are in memory into its caches,
+  // side by side, for who is about to visit all of them. Does nothing else; a few ns a page. Of use
+  // in groups of about 16, as many as a core can wait for at once.
+  void PrefetchLines(absl::Span<const PageId> pages) const { hit_path_.PrefetchLines(pages); }
 
   // Starts reading those pages that are not in memory, together, and returns how many: as
   // many as there are frames and room in the engine for, without waiting. Pages past the end
@@ -333,16 +380,10 @@ class PageCache {
   struct Rep;
   explicit PageCache(std::unique_ptr<Rep> rep);
 
-  // Of what HitPath found, where the caller wants it.
-  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> MakeGuard(
-      const HitPath::Seen& seen) const {
-    return absl::StatusOr<OptimisticGuard>(absl::in_place, hit_path_.DataOf(seen.bits.frame()),
-                                           hit_path_.page_bytes(), seen.word, seen.bits,
-                                           hit_path_.epoch(), seen.epoch);
-  }
-
   absl::StatusOr<ReadGuard> ReadSlowly(const PageId& page, const AccessOptions& options);
   absl::StatusOr<WriteGuard> WriteSlowly(const PageId& page, const AccessOptions& options);
+  std::optional<ReadGuard> TryReadSlowly(PageId page, Hint hint);
+  std::optional<WriteGuard> TryWriteSlowly(PageId page, Hint hint);
 
   absl::StatusOr<OptimisticGuard> ReadOptimisticSlowly(const PageId& page,
                                                        const AccessOptions& options);

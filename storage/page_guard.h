@@ -1,13 +1,13 @@
 #ifndef FIXPOOL_STORAGE_PAGE_GUARD_H_
 #define FIXPOOL_STORAGE_PAGE_GUARD_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_hold.h"
 #include "fixpool/storage/page_id.h"
 
@@ -47,6 +47,17 @@ class [[nodiscard]] ReadGuard {
   std::span<const std::byte> bytes() const {
     hold_.CheckHoldsPage();
     return {hold_.data(), hold_.size_bytes()};
+  }
+
+  // To find the page again by, and whether it still is what it was when `hint` was made: see
+  // PageHint.
+  PageHint hint() const {
+    hold_.CheckHoldsPage();
+    return hold_.hint();
+  }
+  bool UnchangedSince(const PageHint& hint) const {
+    hold_.CheckHoldsPage();
+    return hold_.UnchangedSince(hint);
   }
 
   // The same page, for changing, without letting anybody else at it in between. None, and this
@@ -99,6 +110,16 @@ class [[nodiscard]] WriteGuard {
     hold_.CheckHoldsPage();
     hold_.MarkDirty();
     return {hold_.data(), hold_.size_bytes()};
+  }
+
+  // As ReadGuard; the hint is of the page as this guard leaves it, changed or not.
+  PageHint hint() const {
+    hold_.CheckHoldsPage();
+    return hold_.hint();
+  }
+  bool UnchangedSince(const PageHint& hint) const {
+    hold_.CheckHoldsPage();
+    return hold_.UnchangedSince(hint);
   }
 
   // The same page, for reading, without letting anybody change it in between; this guard holds none

@@ -5,22 +5,35 @@
 
 namespace fixpool::storage {
 
+PageHint PageHold::hint() const {
+  const uint64_t epoch = state_->words.epoch().Now();
+  const PageWord now = Load(*word_);
+  const uint32_t version =
+      mode_ == PageLatch::Mode::kExclusive ? now.Opened().version() : now.version();
+  return PageHint(page_, now.frame(), version, epoch);
+}
+
+bool PageHold::UnchangedSince(const PageHint& hint) const {
+  const PageWord now = Load(*word_);
+  return hint.page() == page_ && hint.frame() == now.frame() && hint.version() == now.version() &&
+         state_->words.epoch().Vouches(hint.epoch());
+}
+
 void PageHold::MarkDirty() {
   CacheState* const state = state_;
   // While this hold lasts nobody writes the page back, so once is enough.
-  if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(frame_)) return;
+  if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(bits_.frame())) return;
   io::MutexLock lock(state->mutex);
-  FrameTable::Edit(state->frames, frame_)->dirty = true;
+  FrameTable::Edit(state->frames, bits_.frame())->dirty = true;
 }
 
-bool PageHold::TryReleaseExclusive(CacheState* state) {
-  PageWord seen(word_->load(std::memory_order_relaxed));
-  if (seen.guarded()) return false;
-  state->words.epoch().Published(seen.Opened().version());
-  uint64_t bits = seen.bits();
-  // Fails only if it has been guarded since.
-  while (!word_->compare_exchange_weak(bits, seen.Opened().bits(), std::memory_order_release,
-                                       std::memory_order_relaxed)) {
+// As TryReleaseShared. The version stays what it is while the page is closed.
+bool PageHold::TryReleaseExclusive(CacheState* state, AtomicPageWord* word, PageWord expected) {
+  uint64_t bits = expected.bits();
+  if (PageWord(bits).guarded()) return false;
+  state->words.epoch().Published(PageWord(bits).Opened().version());
+  while (!word->compare_exchange_weak(bits, PageWord(bits).Opened().bits(),
+                                      std::memory_order_release, std::memory_order_relaxed)) {
     if (PageWord(bits).guarded()) return false;
   }
   return true;
@@ -33,10 +46,11 @@ void PageHold::Downgrade() {
   io::MutexLock lock(state->mutex);
   bool wake;
   {
-    FrameTable::Edit frame(state->frames, frame_);
+    FrameTable::Edit frame(state->frames, bits_.frame());
     wake = frame->latch.Downgrade();
   }
-  if (wake) state->PageChanged(frame_);
+  bits_ = Load(*word_);  // another version
+  if (wake) state->PageChanged(bits_.frame());
 }
 
 bool PageHold::TryUpgrade() {
@@ -45,24 +59,24 @@ bool PageHold::TryUpgrade() {
   io::MutexLock lock(state->mutex);
   const PageFile& file = state->files.at(page_.file);
   if (file.file->read_only() || !file.poison.ok()) return false;
-  FrameTable::Edit frame(state->frames, frame_);
+  FrameTable::Edit frame(state->frames, bits_.frame());
   if (!frame->latch.TryUpgrade()) return false;
   mode_ = PageLatch::Mode::kExclusive;
   return true;
 }
 
-void PageHold::ReleaseSlowly(CacheState* state) {
+void PageHold::ReleaseSlowly(CacheState* state, FrameIndex index, PageLatch::Mode mode) {
   if (state->fork_guard.forked()) return;
   io::MutexLock lock(state->mutex);
   bool wake;
   {
-    FrameTable::Edit frame(state->frames, frame_);
-    wake = mode_ == PageLatch::Mode::kShared ? frame->latch.ReleaseShared()
-                                             : frame->latch.ReleaseExclusive();
+    FrameTable::Edit frame(state->frames, index);
+    wake = mode == PageLatch::Mode::kShared ? frame->latch.ReleaseShared()
+                                            : frame->latch.ReleaseExclusive();
   }
   // Under the lock: whoever sees the page free may be about to destroy the cache.
-  if (wake) state->PageChanged(frame_);
-  if (!state->frames[frame_].pinned()) state->FramesChanged();
+  if (wake) state->PageChanged(index);
+  if (!state->frames[index].pinned()) state->FramesChanged();
 }
 
 }  // namespace fixpool::storage

@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_PAGE_HOLD_H_
 #define FIXPOOL_STORAGE_PAGE_HOLD_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +9,9 @@
 #include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "fixpool/io/check.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_index.h"
+#include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
 #include "fixpool/storage/page_word.h"
@@ -30,16 +30,17 @@ struct CacheState;
 class [[nodiscard]] PageHold {
  public:
   PageHold() = default;  // holds nothing
-  // Takes over a latch on the page in `frame` that was granted to this thread.
+  // Takes over a latch on the page that was granted to this thread. `bits`: what the word was when
+  // it was granted, or is expected to be; only the frame must be right.
   PageHold(CacheState* state, AtomicPageWord* word, std::byte* data, const PageId& page,
-           uint32_t size_bytes, FrameIndex frame, PageLatch::Mode mode)
+           uint32_t size_bytes, PageWord bits, PageLatch::Mode mode)
       : state_(state),
         word_(word),
         data_(data),
         entry_(ThreadHolds::Took(word)),
         page_(page),
         size_bytes_(size_bytes),
-        frame_(frame),
+        bits_(bits),
         mode_(mode) {}
   PageHold(PageHold&& other) noexcept
       : state_(std::exchange(other.state_, nullptr)),
@@ -48,7 +49,7 @@ class [[nodiscard]] PageHold {
         entry_(other.entry_),
         page_(other.page_),
         size_bytes_(other.size_bytes_),
-        frame_(other.frame_),
+        bits_(other.bits_),
         mode_(other.mode_) {}
   PageHold& operator=(PageHold&& other) noexcept {
     if (this == &other) return *this;
@@ -59,7 +60,7 @@ class [[nodiscard]] PageHold {
     entry_ = other.entry_;
     page_ = other.page_;
     size_bytes_ = other.size_bytes_;
-    frame_ = other.frame_;
+    bits_ = other.bits_;
     mode_ = other.mode_;
     return *this;
   }
@@ -79,6 +80,11 @@ class [[nodiscard]] PageHold {
   // The word of the page; whoever reads it while this is held sees the life that it is in.
   const AtomicPageWord* word() const { return word_; }
 
+  // See PageHint. That of the page as it will be when it is let go of.
+  PageHint hint() const;
+  // Whether it is the same life of the page in the same frame: nobody had it exclusively since.
+  bool UnchangedSince(const PageHint& hint) const;
+
   // Requires the exclusive latch.
   void MarkDirty();
   // Requires the exclusive latch, which becomes a shared one.
@@ -91,26 +97,27 @@ class [[nodiscard]] PageHold {
     if (state_ == nullptr) return;
     CacheState* const state = std::exchange(state_, nullptr);
     ThreadHolds::Dropped(entry_);
-    const bool released =
-        mode_ == PageLatch::Mode::kShared ? TryReleaseShared() : TryReleaseExclusive(state);
-    if (ABSL_PREDICT_FALSE(!released)) ReleaseSlowly(state);
+    const bool released = mode_ == PageLatch::Mode::kShared
+                              ? TryReleaseShared()
+                              : TryReleaseExclusive(state, word_, bits_);
+    // By value: a hold whose address nobody takes stays in the processor's registers.
+    if (ABSL_PREDICT_FALSE(!released)) ReleaseSlowly(state, bits_.frame(), mode_);
   }
 
  private:
+  // Most often the word still is what it was: then no load comes before the compare-and-swap.
   bool TryReleaseShared() {
-    PageWord seen(word_->load(std::memory_order_relaxed));
-    uint64_t bits = seen.bits();
-    while (ABSL_PREDICT_TRUE(!seen.guarded())) {
-      if (word_->compare_exchange_weak(bits, seen.MinusReader().bits(), std::memory_order_release,
-                                       std::memory_order_relaxed)) {
-        return true;
-      }
-      seen = PageWord(bits);
-    }
-    return false;
+    uint64_t bits = bits_.bits();
+    do {
+      if (ABSL_PREDICT_FALSE(PageWord(bits).guarded())) return false;
+    } while (ABSL_PREDICT_FALSE(
+        !word_->compare_exchange_weak(bits, PageWord(bits).MinusReader().bits(),
+                                      std::memory_order_release, std::memory_order_relaxed)));
+    return true;
   }
-  bool TryReleaseExclusive(CacheState* state);
-  ABSL_ATTRIBUTE_NOINLINE void ReleaseSlowly(CacheState* state);
+  static bool TryReleaseExclusive(CacheState* state, AtomicPageWord* word, PageWord expected);
+  ABSL_ATTRIBUTE_NOINLINE static void ReleaseSlowly(CacheState* state, FrameIndex frame,
+                                                    PageLatch::Mode mode);
 
   CacheState* state_ = nullptr;
   AtomicPageWord* word_ = nullptr;
@@ -118,7 +125,7 @@ class [[nodiscard]] PageHold {
   ThreadHolds::Entry* entry_ = nullptr;
   PageId page_;
   uint32_t size_bytes_ = 0;
-  FrameIndex frame_ = kNoFrame;
+  PageWord bits_;
   PageLatch::Mode mode_ = PageLatch::Mode::kShared;
 };
 

@@ -1,73 +1,110 @@
 #ifndef FIXPOOL_STORAGE_PAGE_WORDS_H_
 #define FIXPOOL_STORAGE_PAGE_WORDS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "fixpool/io/require_cpp20.h"
+#include "fixpool/io/wiped_memory.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_word.h"
 #include "fixpool/storage/zeroed_memory.h"
 
 namespace fixpool::storage {
 
+class FileWords;
+
+// Where the words of the pages below a power of two lie, one after the other: address and limit in
+// one value, so that who reads it never has the one of this file and the other of that.
+// Zeroed memory is a valid one: of no pages.
+class FlatWords {
+ public:
+  constexpr FlatWords() = default;
+  // `words` is at a multiple of 64 bytes.
+  FlatWords(AtomicPageWord* words, int log2_limit)
+      : bits_(reinterpret_cast<uintptr_t>(words) | static_cast<unsigned>(log2_limit)) {}
+  explicit FlatWords(uint64_t bits) : bits_(bits) {}
+
+  uint64_t bits() const { return bits_; }
+  bool Has(PageNumber page) const { return page >> (bits_ % 64) == 0 && bits_ != 0; }
+  // Has(page). Never null.
+  AtomicPageWord* operator[](PageNumber page) const {
+    auto* const word = reinterpret_cast<AtomicPageWord*>(bits_ & ~uint64_t{63}) + page;
+    ABSL_ASSUME(word != nullptr);  // spares whoever asks the question
+    return word;
+  }
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+// What a hit has to know of one file: where the words of its pages are, and who may come in.
+// All of it is in one cache line, and zeroed memory is a valid one: of no file.
+struct alignas(ABSL_CACHELINE_SIZE) FileEntry {
+  std::atomic<uint64_t> flat;  // FlatWords. They stay mapped as long as the cache lives
+  // All words of the file. Null: no file.
+  std::atomic<FileWords*> words;
+  // That of the file; 0: nobody is let in without the cache's lock. To be asked *after* a word was
+  // read or latched: what was done to a word is worth nothing if it has become another file's.
+  std::atomic<uint32_t> generation;
+  // Whether writers are let in without the cache's lock.
+  std::atomic<bool> writable;
+};
+
 // The words of one file's pages: an array that is there where it was touched.
 //
-// Shape: chunks of kChunkPages words, reserved one by one as pages of them come into memory,
-// and found through a directory that reaches kNearPages (16 TiB of 4 KiB pages). Of a chunk the
-// kernel backs those 4 KiB (a stretch of kStretchPages words) that were ever written to; when a
-// stretch has no page in memory any more it is given back, kColdStretches at a time. Pages
-// beyond kNearPages have more directories, which take the cache's lock to be found.
+// Shape: a flat range of addresses for the first kFlatPages words (16 TiB of 4 KiB pages take
+// 32 GiB of addresses). It can be used as far as pages of the file have been in memory, in powers
+// of two; of that the kernel backs those 4 KiB (a stretch of kStretchPages words) that were ever
+// written to. When a stretch has no page in memory any more it is given back, kColdStretches at a
+// time.
+// Where the range cannot be had, or not as far (RLIMIT_AS, vm.overcommit_memory), and for pages
+// beyond it, there are two levels instead: chunks of kChunkPages words, reserved one by one as
+// pages of them come into memory, behind directories that reach kFlatPages each.
 //
-// Why chunks and not one range for the whole file: a file may grow to any size, and the address
-// space or RLIMIT_AS may not have room for what it could become. The directory costs one more
-// load, of a line that is in the cache of the processor.
-//
-// Lifetime: the memory of a directory or a chunk is mapped as long as the cache lives, because
-// a thread may be on its way to a word. When a file is closed its words are zeroed, and go to
-// the next file that is opened.
-// Threads: Find() any; all else under the cache's lock.
+// Lifetime: what was mapped stays mapped as long as the cache lives, because a thread may be on
+// its way to a word. When a file is closed its words are zeroed, and go to the next file that is
+// opened.
+// Threads: FindInChunks() any; all else under the cache's lock.
 class FileWords {
  public:
   static constexpr uint64_t kChunkPages = 1u << 15;
-  static constexpr uint64_t kNearPages = uint64_t{1} << 32;
+  static constexpr uint64_t kFlatPages = uint64_t{1} << 32;
   static constexpr uint64_t kStretchPages = 512;
   static constexpr size_t kColdStretches = 64;
 
-  // ResourceExhausted: no address space for the directory.
-  static absl::StatusOr<std::unique_ptr<FileWords>> Create(VersionEpoch* epoch);
+  enum class Layout : uint8_t { kFlatIfPossible, kTwoLevels };
+
+  // ResourceExhausted: not even address space for a directory.
+  static absl::StatusOr<std::unique_ptr<FileWords>> Create(VersionEpoch* epoch, Layout layout);
   FileWords(const FileWords&) = delete;
   FileWords& operator=(const FileWords&) = delete;
 
-  // The generation of the file that these are the words of; 0: nobody is let in without the
-  // cache's lock. To be asked *after* the word was read or latched: what was done to a word
-  // is worth nothing if it has become another file's.
-  uint32_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // Puts the words behind `entry`, closed to those without the lock; takes them away from there.
+  void Enter(FileEntry* entry);
+  void Leave();
+  // Of the entry that the words are behind.
   void set_generation(uint32_t generation) {
-    generation_.store(generation, std::memory_order_seq_cst);
+    entry_->generation.store(generation, std::memory_order_seq_cst);
   }
-  // Whether writers are let in without the cache's lock.
-  bool writable() const { return writable_.load(std::memory_order_relaxed); }
-  void set_writable(bool writable) { writable_.store(writable, std::memory_order_relaxed); }
+  void set_writable(bool writable) { entry_->writable.store(writable, std::memory_order_relaxed); }
 
-  // Null: no page near there is in memory; or the page is far (see above).
-  AtomicPageWord* Find(PageNumber page) const {
-    if (ABSL_PREDICT_FALSE(page >= kNearPages)) return nullptr;
-    AtomicPageWord* const chunk =
-        ChunksOf(directory_)[page / kChunkPages].load(std::memory_order_acquire);
-    if (ABSL_PREDICT_FALSE(chunk == nullptr)) return nullptr;
-    return &chunk[page % kChunkPages];
-  }
-  // The same with far pages.
+  // Pages whose words are in the flat range. Grows.
+  uint64_t flat_pages() const { return flat_pages_; }
+  // Null: no page near there was in memory.
   AtomicPageWord* FindAny(PageNumber page) const;
+  // The same for any thread without a lock, of a page that is neither in the flat range nor beyond
+  // kFlatPages; of others null.
+  AtomicPageWord* FindInChunks(PageNumber page) const;
   // Makes it if need be. ResourceExhausted: no memory for it.
   absl::StatusOr<AtomicPageWord*> FindOrMake(PageNumber page);
 
@@ -86,33 +123,48 @@ class FileWords {
  private:
   using Chunk = std::atomic<AtomicPageWord*>;
 
-  // What is known of the 512 words of one stretch.
+  // What is known of the 512 words of one stretch. Zeroed memory is a valid one.
   struct Stretch {
-    uint16_t resident = 0;  // pages in memory
-    bool touched = false;
-    bool listed = false;  // in cold_
+    uint16_t resident;  // pages in memory
+    bool touched;
+    bool listed;  // in cold_
+  };
+  struct FlatMemory {
+    ZeroedMemory words;
+    ZeroedMemory stretches;
   };
   struct ChunkMemory {
     ZeroedMemory words;
     std::vector<Stretch> stretches;
   };
 
-  FileWords(VersionEpoch* epoch, ZeroedMemory directory);
+  explicit FileWords(VersionEpoch* epoch);
+  // Leaves flat_ absent if there is no address space.
+  void ReserveFlat();
+  // Whether the flat range reaches the page now.
+  bool GrowFlat(PageNumber page);
+  FlatWords flat_words() const;
   static Chunk* ChunksOf(const ZeroedMemory& directory) {
     return reinterpret_cast<Chunk*>(directory.data());
   }
+  // Whose directory it is: the page's number / kFlatPages.
+  absl::StatusOr<Chunk*> MakeDirectory(uint64_t number);
   // The place of the page's chunk in its directory; null: there is no directory.
   Chunk* ChunkOf(PageNumber page) const;
   Stretch& StretchOf(PageNumber page);
+  // The memory that the stretch from page `first` on lies in, back to the system.
+  void DiscardStretch(PageNumber first);
   void GiveBackColdStretches();
 
   VersionEpoch* const epoch_;
-  std::atomic<uint32_t> generation_{0};
-  std::atomic<bool> writable_{false};
-  const ZeroedMemory directory_;
-  std::map<uint64_t, ZeroedMemory> far_directories_;  // by page number / kNearPages
-  std::map<uint64_t, ChunkMemory> chunks_;            // by page number / kChunkPages
-  std::vector<PageNumber> cold_;                      // the first page of each
+  FileEntry* entry_ = nullptr;
+  std::optional<FlatMemory> flat_;  // absent: it cannot be had
+  uint64_t flat_pages_ = 0;         // a power of two, or 0; does not grow once there are chunks
+                                    // of pages below kFlatPages
+  std::map<uint64_t, ZeroedMemory> directories_;  // by page number / kFlatPages
+  std::atomic<Chunk*> near_directory_{nullptr};   // the first, once it is there
+  std::map<uint64_t, ChunkMemory> chunks_;        // by page number / kChunkPages
+  std::vector<PageNumber> cold_;                  // the first page of each
   size_t touched_stretches_ = 0;
   uint64_t resident_ = 0;
 };
@@ -120,8 +172,10 @@ class FileWords {
 // Which pages of which files are in memory, and where: the words of all open files of a cache.
 //
 //   PageWords::Place place = words.Find(page);
-//   if (place.word != nullptr && ... && place.file->generation() == page.file.generation())
+//   if (place.word != nullptr && ... && place.file->generation == page.file.generation())
 //
+// In a forked child nothing is found: the table of files is wiped there, so that who looks for a
+// page need not ask which process it is in.
 // Threads: Find() any, without a lock; all else under the cache's lock.
 class PageWords {
  public:
@@ -129,23 +183,39 @@ class PageWords {
 
   struct Place {
     AtomicPageWord* word = nullptr;
-    FileWords* file = nullptr;
+    const FileEntry* file = nullptr;
   };
 
-  // CHECKs that there is address space for a table of kMaxFiles pointers.
-  PageWords();
+  // The table of files, as a value that is as good as the PageWords itself while that lives.
+  class View {
+   public:
+    // word null: to be looked at under the cache's lock. A slot beyond the table is taken for
+    // another, whose generation is not the id's.
+    ABSL_ATTRIBUTE_ALWAYS_INLINE Place Find(const PageId& page) const {
+      const FileEntry* const file = &files_[page.file.slot() % kMaxFiles];
+      const FlatWords words(file->flat.load(std::memory_order_acquire));
+      if (ABSL_PREDICT_FALSE(!words.Has(page.page_number))) {
+        return FindElsewhere(file, page.page_number);
+      }
+      return {words[page.page_number], file};
+    }
+
+   private:
+    friend class PageWords;
+    explicit View(const FileEntry* files) : files_(files) {}
+    ABSL_ATTRIBUTE_NOINLINE static Place FindElsewhere(const FileEntry* file, PageNumber page);
+
+    const FileEntry* files_;
+  };
+
+  // CHECKs that there is address space for a table of kMaxFiles entries.
+  explicit PageWords(FileWords::Layout layout = FileWords::Layout::kFlatIfPossible);
   PageWords(const PageWords&) = delete;
   PageWords& operator=(const PageWords&) = delete;
   ~PageWords();
 
-  // Null: to be looked at under the cache's lock.
-  Place Find(const PageId& page) const {
-    const uint32_t slot = page.file.slot();
-    if (ABSL_PREDICT_FALSE(slot >= kMaxFiles)) return {};
-    FileWords* const file = files()[slot].load(std::memory_order_acquire);
-    if (ABSL_PREDICT_FALSE(file == nullptr)) return {};
-    return {file->Find(page.page_number), file};
-  }
+  View view() const { return View(entries()); }
+  Place Find(const PageId& page) const { return view().Find(page); }
 
   // The file is open from now on. ResourceExhausted: no memory for its words.
   absl::StatusOr<FileWords*> Open(FileId id);
@@ -156,11 +226,11 @@ class PageWords {
   const VersionEpoch& epoch() const { return epoch_; }
 
  private:
-  using Slot = std::atomic<FileWords*>;
-  Slot* files() const { return reinterpret_cast<Slot*>(files_.data()); }
+  FileEntry* entries() const { return reinterpret_cast<FileEntry*>(files_.data()); }
 
+  const FileWords::Layout layout_;
   VersionEpoch epoch_;
-  const ZeroedMemory files_;
+  const io::WipedMemory files_;
   std::vector<std::unique_ptr<FileWords>> all_;  // open and spare
   std::vector<FileWords*> spare_;
 };

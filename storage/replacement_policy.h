@@ -74,6 +74,25 @@ class ReplacementPolicy {
   // A hit takes the policy's own lock. For comparison with policies that need none.
   bool needs_every_hit() const { return needs_every_hit_; }
 
+  // What a hit looks at before anything else, as a value: whether Hit has nothing to do.
+  class HitFilter {
+   public:
+    bool IsEnough(FrameIndex frame, Hint hint) const {
+      return heat_[ToInt(frame)].load(std::memory_order_relaxed) >= enough_ && hint != Hint::kKeep;
+    }
+
+   private:
+    friend class ReplacementPolicy;
+    const std::atomic<uint8_t>* heat_;
+    uint8_t enough_;
+  };
+  HitFilter hit_filter() const {
+    HitFilter filter;
+    filter.heat_ = &heat_[FrameIndex{0}];
+    filter.enough_ = needs_every_hit_ ? kNeverEnough : kMaxHeat;
+    return filter;
+  }
+
   // `frame`, which was not present, holds `page` from now on, at the wish of an access with
   // that hint.
   virtual void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) = 0;
@@ -136,6 +155,8 @@ class ReplacementPolicy {
   void CountExamined() { ++frames_examined_; }
 
  private:
+  static constexpr uint8_t kNeverEnough = 255;  // no page is as hot
+
   const bool needs_every_hit_;
   const uint32_t max_frames_;
   FrameArray<std::atomic<uint8_t>> heat_;

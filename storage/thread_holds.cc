@@ -18,6 +18,7 @@ std::atomic<ThreadHolds*> newest{nullptr};
 }  // namespace
 
 constinit thread_local ThreadHolds* ThreadHolds::mine_ = nullptr;
+constinit thread_local uint32_t ThreadHolds::my_number_ = ThreadHolds::kNoNumber;
 
 bool ThreadHolds::Empty() const {
   return std::all_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
@@ -53,6 +54,7 @@ void ThreadHolds::GiveUpAtExit() {
     pthread_key_t made;
     const int error = pthread_key_create(&made, [](void* holds) {
       mine_ = nullptr;
+      my_number_ = kNoNumber;
       static_cast<ThreadHolds*>(holds)->in_use_.store(false, std::memory_order_release);
     });
     FIXPOOL_CHECK(error == 0, "this process has used up its pthread keys");
@@ -63,6 +65,7 @@ void ThreadHolds::GiveUpAtExit() {
 
 ThreadHolds& ThreadHolds::First() {
   mine_ = &Adopt();
+  my_number_ = mine_->number_;
   GiveUpAtExit();
   return *mine_;
 }

@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_THREAD_HOLDS_H_
 #define FIXPOOL_STORAGE_THREAD_HOLDS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -10,6 +8,7 @@
 
 #include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::storage {
 
@@ -48,6 +47,9 @@ class ThreadHolds {
     const ThreadHolds* const mine = mine_;
     return ABSL_PREDICT_TRUE(mine != nullptr) ? mine->number_ : First().number_;
   }
+  // The same, or kNoNumber if this thread has not got one yet.
+  static constexpr uint32_t kNoNumber = ~uint32_t{0};
+  static uint32_t ThreadNumberIfKnown() { return my_number_; }
 
  private:
   explicit ThreadHolds(uint32_t number) : number_(number) {}
@@ -74,6 +76,7 @@ class ThreadHolds {
 
   // constinit: no look whether it was initialised, on every access.
   static constinit thread_local ThreadHolds* mine_;
+  static constinit thread_local uint32_t my_number_;  // that of mine_
 
   uint32_t number_;                 // fixed once it is in the list
   std::atomic<bool> in_use_{true};  // by a living thread

@@ -39,7 +39,7 @@ std::optional<PageHold> TryAccessPage(CacheState& state, const PageId& page, Pag
     if (frame == kNoFrame) return std::nullopt;
     word = state.frames[frame].word;
   }
-  return PageHold(&state, word, state.DataOf(frame), page, state.page_bytes, frame, mode);
+  return PageHold(&state, word, state.DataOf(frame), page, state.page_bytes, Load(*word), mode);
 }
 
 }  // namespace fixpool::storage
