@@ -24,11 +24,22 @@ absl::Status OfResize(const absl::Status& status) {
   return named;
 }
 
+absl::Status MakeRoom(CacheState& state, uint32_t frames) {
+  io::MutexLock lock(state.mutex);
+  if (frames <= state.policy->max_frames()) return absl::OkStatus();
+  if (absl::Status status = state.frames.MakeRoom(frames); !status.ok()) return status;
+  return state.policy->MakeRoom(frames);
+}
+
 // Makes frames of all pages that the arena has to give. ResourceExhausted: the tables are full;
 // nothing has changed.
 absl::Status AddFrames(CacheState& state) {
   const ArenaFrames taken = ArenaFrames::Take(*state.arena, state.arena->page_count());
   if (absl::Status status = state.addresses.Add(taken.pages); !status.ok()) {
+    taken.GiveBack(*state.arena);
+    return OfResize(status);
+  }
+  if (absl::Status status = MakeRoom(state, state.addresses.size()); !status.ok()) {
     taken.GiveBack(*state.arena);
     return OfResize(status);
   }

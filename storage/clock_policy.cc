@@ -18,9 +18,12 @@ struct ClockPolicy::Search {
   bool done() const { return stopped || count == out.size(); }
 };
 
-ClockPolicy::ClockPolicy(uint32_t frame_count, uint32_t max_frames)
-    : ReplacementPolicy({.frame_count = frame_count, .max_frames = max_frames}),
-      entries_(max_frames) {}
+ClockPolicy::ClockPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames)
+    : ReplacementPolicy(
+          {.frame_count = frame_count, .max_frames = max_frames, .most_frames = most_frames}),
+      entries_(max_frames, most_frames) {}
+
+absl::Status ClockPolicy::OnMakeRoom(uint32_t max_frames) { return entries_.MakeRoom(max_frames); }
 
 size_t ClockPolicy::metadata_bytes() const {
   return max_frames() * (1 + sizeof(Entry)) + sizeof(ready_);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/replacement_policy.h"
@@ -23,8 +24,10 @@ namespace fixpool::storage {
 // Source: Corbató, "A paging experiment with the Multics system", 1968.
 class ClockPolicy final : public ReplacementPolicy {
  public:
-  // `frame_count` is 1 to `max_frames`.
-  ClockPolicy(uint32_t frame_count, uint32_t max_frames);
+  // `frame_count` is 1 to `max_frames`, which MakeRoom can raise to `most_frames`.
+  ClockPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames);
+  ClockPolicy(uint32_t frame_count, uint32_t max_frames)
+      : ClockPolicy(frame_count, max_frames, max_frames) {}
   explicit ClockPolicy(uint32_t frame_count) : ClockPolicy(frame_count, frame_count) {}
 
   void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) override;
@@ -48,6 +51,7 @@ class ClockPolicy final : public ReplacementPolicy {
   static constexpr uint32_t kReadyCapacity = 256;
 
   void OnDiscardFrom(uint32_t end) override;
+  absl::Status OnMakeRoom(uint32_t max_frames) override;
   Entry& At(FrameIndex frame) { return entries_[frame]; }
   void MakeReady(FrameIndex frame);
   FrameIndex PopReady();

@@ -10,9 +10,7 @@ namespace fixpool::storage {
 namespace {
 
 size_t TableBytes(uint32_t blocks) {
-  constexpr size_t kUnitBytes = 4096;
-  const size_t bytes = std::max<size_t>(blocks, 1) * sizeof(std::atomic<std::byte*>);
-  return (bytes + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
+  return std::max<size_t>(blocks, 1) * sizeof(std::atomic<std::byte*>);
 }
 
 }  // namespace
@@ -44,7 +42,7 @@ absl::StatusOr<FrameAddresses> FrameAddresses::Create(absl::Span<std::byte* cons
   view.mask_ = (1u << view.shift_) - 1;
   const uint32_t blocks = options.max_frames >> view.shift_;
   view.size_ = blocks << view.shift_;
-  absl::StatusOr<ZeroedMemory> table = ZeroedMemory::Reserve(TableBytes(blocks));
+  absl::StatusOr<ZeroedMemory> table = ZeroedMemory::ReserveAddresses(TableBytes(blocks));
   if (!table.ok()) return table.status();
   view.blocks_ = reinterpret_cast<const std::atomic<std::byte*>*>(table->data());
   FrameAddresses addresses(*std::move(table), view);
@@ -74,6 +72,10 @@ absl::Status FrameAddresses::Add(absl::Span<std::byte* const> pages) {
     return absl::ResourceExhaustedError(absl::StrCat("the tables hold at most ", view_.size_,
                                                      " frames, and ", blocks, " blocks of ",
                                                      1u << view_.shift_, " are wanted"));
+  }
+  if (absl::Status status = table_.MakeAccessible(TableBytes(static_cast<uint32_t>(blocks)));
+      !status.ok()) {
+    return status;
   }
   std::sort(news.begin(), news.end(),
             [](const Known& a, const Known& b) { return a.number < b.number; });

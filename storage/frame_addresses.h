@@ -54,8 +54,8 @@ class FrameAddresses {
       return blocks_[index >> shift_].load(std::memory_order_relaxed) +
              (size_t{index & mask_} << page_shift_);
     }
-    // Numbers below this may be looked up, whether or not there is such a frame (then what comes
-    // back is no address of anything).
+    // All numbers that a frame can ever have are below this. Only those that one has or had may be
+    // looked up.
     uint32_t size() const { return size_; }
 
    private:

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/frame_index.h"
@@ -24,7 +25,10 @@ class FrameQueue {
  public:
   class Links {
    public:
-    explicit Links(uint32_t max_frames) : links_(max_frames) {}
+    explicit Links(uint32_t frames) : links_(frames) {}
+    // As FrameArray.
+    Links(uint32_t frames, uint32_t most_frames) : links_(frames, most_frames) {}
+    absl::Status MakeRoom(uint32_t frames) { return links_.MakeRoom(frames); }
     // None of the frames from `end` on is in a queue; their memory is given back.
     void DiscardFrom(uint32_t end) { links_.DiscardFrom(end); }
     static constexpr size_t BytesFor(uint32_t frames) { return frames * sizeof(Link); }

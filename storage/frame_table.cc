@@ -14,7 +14,8 @@ namespace fixpool::storage {
 namespace {
 
 ZeroedMemory Reserve(size_t size_bytes) {
-  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::Reserve((size_bytes + 4095) / 4096 * 4096);
+  absl::StatusOr<ZeroedMemory> memory =
+      ZeroedMemory::ReserveAddresses((size_bytes + 4095) / 4096 * 4096);
   FIXPOOL_CHECK(memory.ok(), memory.status().message());
   return *std::move(memory);
 }
@@ -25,6 +26,10 @@ FrameTable::FrameTable(uint32_t max_size, absl::Span<const Place> places, Versio
     : epoch_(epoch),
       memory_(Reserve(max_size * sizeof(Frame))),
       frames_(reinterpret_cast<Frame*>(memory_.data())) {
+  uint32_t size = 0;
+  for (const Place& place : places) size = std::max(size, ToInt(place.index) + 1);
+  const absl::Status status = MakeRoom(size);
+  FIXPOOL_CHECK(status.ok(), status.message());
   Add(places);
 }
 
@@ -33,7 +38,8 @@ FrameTable::~FrameTable() { std::destroy(frames_, frames_ + size_); }
 // ---- Coming and going ----
 
 void FrameTable::GrowTo(uint32_t size) {
-  FIXPOOL_CHECK(size * sizeof(Frame) <= memory_.size_bytes(), "more frames than there is room for");
+  FIXPOOL_CHECK(size * sizeof(Frame) <= memory_.accessible_bytes(),
+                "more frames than there is room for");
   for (; size_ < size; ++size_) std::construct_at(&frames_[size_]);
   leaving_.resize(size_);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "fixpool/arena/page_handle.h"
 #include "fixpool/io/require_cpp20.h"
@@ -87,13 +88,15 @@ class FrameTable {
 
   // Room for frames below `max_size`, of which those in `places` are there, free; the others are
   // holes, which look like free frames that nobody is ever given. `epoch` must outlive the table.
-  // CHECKs that there is address space (PageCache::Create looks first).
+  // CHECKs that there is address space, and memory for these (PageCache::Create looks first).
   FrameTable(uint32_t max_size, absl::Span<const Place> places, VersionEpoch* epoch);
   ~FrameTable();
   FrameTable(const FrameTable&) = delete;
   FrameTable& operator=(const FrameTable&) = delete;
 
-  // Holes that become free frames.
+  // For frames below `size`. ResourceExhausted: as ZeroedMemory.
+  absl::Status MakeRoom(uint32_t size) { return memory_.MakeAccessible(size * sizeof(Frame)); }
+  // Holes that become free frames; there is room.
   void Add(absl::Span<const Place> places);
   // From now on these frames, none of which TakeFree has just given, are leaving. As many steps as
   // there are free frames, and of these.
@@ -152,7 +155,7 @@ class FrameTable {
 
   VersionEpoch* const epoch_;
   uint32_t frame_count_ = 0;
-  const ZeroedMemory memory_;
+  ZeroedMemory memory_;
   Frame* const frames_;
   uint32_t size_ = 0;
   std::vector<FrameIndex> free_;  // a stack

@@ -1,5 +1,6 @@
 #include "fixpool/storage/ghost_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -31,7 +32,7 @@ uint64_t SetsFor(uint32_t capacity, uint32_t ways) {
 size_t WholeUnits(size_t bytes) { return (bytes + kUnitBytes - 1) / kUnitBytes * kUnitBytes; }
 
 ZeroedMemory Reserve(size_t size_bytes) {
-  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::Reserve(WholeUnits(size_bytes));
+  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::ReserveAddresses(WholeUnits(size_bytes));
   FIXPOOL_CHECK(memory.ok(), memory.status().message());
   return *std::move(memory);
 }
@@ -40,13 +41,20 @@ ZeroedMemory Reserve(size_t size_bytes) {
 
 size_t GhostTable::BytesFor(uint32_t capacity) { return SetsFor(capacity, kWays) * kSetBytes; }
 
-GhostTable::GhostTable(const Options& options) : memory_(Reserve(BytesFor(options.max_capacity))) {
+GhostTable::GhostTable(const Options& options)
+    : memory_(Reserve(BytesFor(std::max(options.max_capacity, options.most_capacity)))) {
   static_assert(kWays * sizeof(Entry) == kSetBytes);
+  const absl::Status status = MakeRoom(options.max_capacity);
+  FIXPOOL_CHECK(status.ok(), status.message());
   SetCapacity(options.capacity);
 }
 
+absl::Status GhostTable::MakeRoom(uint32_t max_capacity) {
+  return memory_.MakeAccessible(BytesFor(max_capacity));
+}
+
 void GhostTable::SetCapacity(uint32_t capacity) {
-  FIXPOOL_CHECK(capacity >= 1 && BytesFor(capacity) <= memory_.size_bytes(),
+  FIXPOOL_CHECK(capacity >= 1 && BytesFor(capacity) <= memory_.accessible_bytes(),
                 absl::StrCat("a ghost table of ", capacity, " pages"));
   const uint32_t unit = (capacity + kMaxAge - 1) / kMaxAge;
   const uint64_t sets = SetsFor(capacity, kWays);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/zeroed_memory.h"
@@ -22,17 +23,22 @@ namespace fixpool::storage {
 // So it errs, rarely and harmlessly: a page that never was here is taken for one that was with
 // a probability of 16 in 65536; and of those that were, some 6% are forgotten a little early,
 // because their set was full.
-// Memory: 4.5 bytes for each of `capacity`, as sets are used; address space for max_capacity.
+// Memory: 4.5 bytes for each of `capacity`, as sets are used; address space for most_capacity.
 // Guarded by the policy's lock.
 class GhostTable {
  public:
   struct Options {
-    uint32_t capacity = 0;  // 1 to max_capacity; SetCapacity changes it
-    uint32_t max_capacity = 0;
+    uint32_t capacity = 0;      // 1 to max_capacity; SetCapacity changes it
+    uint32_t max_capacity = 0;  // until MakeRoom
+    uint32_t most_capacity =
+        0;  // that MakeRoom can make; at least max_capacity, which 0 stands for
   };
-  // CHECKs that there is address space (PageCache::Create looks first).
+  // CHECKs that there is address space, and memory for max_capacity (PageCache::Create looks
+  // first).
   explicit GhostTable(const Options& options);
 
+  // SetCapacity may set as much from now on. ResourceExhausted: as ZeroedMemory.
+  absl::Status MakeRoom(uint32_t max_capacity);
   // With another number of sets, or another unit of time, everything is forgotten.
   void SetCapacity(uint32_t capacity);
   // The page, which is not in the table, was evicted.
@@ -60,7 +66,7 @@ class GhostTable {
 
   Entry* entries() const { return reinterpret_cast<Entry*>(memory_.data()); }
 
-  const ZeroedMemory memory_;
+  ZeroedMemory memory_;
   uint64_t sets_ = 0;
   uint32_t capacity_ = 0;
   uint32_t unit_ = 1;

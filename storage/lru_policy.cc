@@ -5,12 +5,21 @@
 
 namespace fixpool::storage {
 
-LruPolicy::LruPolicy(uint32_t frame_count, uint32_t max_frames)
-    : ReplacementPolicy(
-          {.frame_count = frame_count, .max_frames = max_frames, .needs_every_hit = true}),
-      links_(max_frames),
+LruPolicy::LruPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames)
+    : ReplacementPolicy({.frame_count = frame_count,
+                         .max_frames = max_frames,
+                         .most_frames = most_frames,
+                         .needs_every_hit = true}),
+      links_(max_frames, most_frames),
       queue_(links_),
-      places_(max_frames) {}
+      places_(max_frames, most_frames) {}
+
+absl::Status LruPolicy::OnMakeRoom(uint32_t max_frames) {
+  io::MutexLock lock(mutex_);
+  absl::Status status = links_.MakeRoom(max_frames);
+  status.Update(places_.MakeRoom(max_frames));
+  return status;
+}
 
 size_t LruPolicy::metadata_bytes() const {
   return max_frames() * (1 + sizeof(Place)) + FrameQueue::Links::BytesFor(max_frames());

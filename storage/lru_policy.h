@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_array.h"
@@ -23,8 +24,10 @@ namespace fixpool::storage {
 // that hits wait for evictions.
 class LruPolicy final : public ReplacementPolicy {
  public:
-  // `frame_count` is 1 to `max_frames`.
-  LruPolicy(uint32_t frame_count, uint32_t max_frames);
+  // `frame_count` is 1 to `max_frames`, which MakeRoom can raise to `most_frames`.
+  LruPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames);
+  LruPolicy(uint32_t frame_count, uint32_t max_frames)
+      : LruPolicy(frame_count, max_frames, max_frames) {}
   explicit LruPolicy(uint32_t frame_count) : LruPolicy(frame_count, frame_count) {}
 
   void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) override;
@@ -41,6 +44,7 @@ class LruPolicy final : public ReplacementPolicy {
 
   bool OnHit(FrameIndex frame, Hint hint) override;
   void OnDiscardFrom(uint32_t end) override;
+  absl::Status OnMakeRoom(uint32_t max_frames) override;
   void Leave(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   io::Mutex mutex_;

@@ -102,11 +102,13 @@ absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
   return parts;
 }
 
-// Address space for a table of so many frames, or its error, before the tables, which insist on
-// having it, are made.
-absl::Status CheckAddressSpace(uint32_t max_frames) {
+// Whether there is address space for tables of so many frames, and memory for the first, before the
+// tables, which insist on having it, are made.
+absl::Status CheckAddressSpace(uint32_t frames, uint32_t most_frames) {
   constexpr size_t kTableBytes = sizeof(Frame) + 20;  // with those of the policy
-  return ZeroedMemory::Reserve(max_frames * kTableBytes).status();
+  absl::StatusOr<ZeroedMemory> tables = ZeroedMemory::ReserveAddresses(most_frames * kTableBytes);
+  if (!tables.ok()) return tables.status();
+  return tables->MakeAccessible(frames * kTableBytes);
 }
 
 absl::StatusOr<FrameAddresses> MakeAddresses(const ArenaFrames& taken,
@@ -120,7 +122,9 @@ absl::StatusOr<FrameAddresses> MakeAddresses(const ArenaFrames& taken,
                     .max_frames = static_cast<uint32_t>(numbers),
                     .max_block_bytes = std::max(size_t{2} << 20, arena.region_bytes() / 4)});
   if (!addresses.ok()) return addresses;
-  if (absl::Status status = CheckAddressSpace(addresses->max_size()); !status.ok()) return status;
+  if (absl::Status status = CheckAddressSpace(addresses->size(), addresses->max_size());
+      !status.ok())
+    return status;
   return addresses;
 }
 
@@ -219,12 +223,14 @@ struct PageCache::Rep {
       : owned(std::move(parts)),
         ends(state),
         policy_shape{.frame_count = static_cast<uint32_t>(frames.places.size()),
-                     .max_frames = frames.addresses.max_size()},
+                     .max_frames = frames.addresses.size(),
+                     .most_frames = frames.addresses.max_size()},
         state(arena, engine, arena->registry()->environment(), &ends, std::move(frames),
               CacheState::Timeouts{.access = options.default_timeout,
                                    .flush = options.default_flush_timeout,
                                    .drain = options.drain_timeout},
-              MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames),
+              MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames,
+                         policy_shape.most_frames),
               options.free_frames),
         hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
                  state.page_bytes) {}
@@ -262,6 +268,7 @@ struct PageCache::Rep {
   struct {
     uint32_t frame_count;
     uint32_t max_frames;
+    uint32_t most_frames;
   } const policy_shape;
   CacheState state;
   const HitPath hit_path;

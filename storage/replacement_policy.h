@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
@@ -29,8 +30,8 @@ namespace fixpool::storage {
 // Shape: frames are numbered from 0 to below max_frames(). A frame is present from OnLoaded
 // until OnEvicted or OnDropped. At most frame_count() are present at a time; that number may
 // change, and with it what shares of it the policy makes.
-// Memory: at most 20 bytes for each frame that was ever present, as of DiscardFrom; address space
-// for max_frames(), reserved by the constructor, which CHECKs that it is there.
+// Memory: at most 20 bytes for each frame that was ever present, as of DiscardFrom. The constructor
+// reserves address space for the most frames that there can be, and CHECKs that it is there.
 // Threads: Hit may be called by any thread at any time, with no lock. All else is called under
 // one lock of the caller's, the same each time.
 class ReplacementPolicy {
@@ -124,6 +125,9 @@ class ReplacementPolicy {
   // Those above that are evicted, dropped or moved in time. What was remembered of pages that left
   // may be forgotten.
   void SetFrameCount(uint32_t frame_count);
+  // Frames are numbered to below `max_frames` from now on, which is not less than it was.
+  // ResourceExhausted: as ZeroedMemory; nothing has changed.
+  absl::Status MakeRoom(uint32_t max_frames);
   // Frames from `end` on are not present, and the memory for them is given back.
   void DiscardFrom(uint32_t end);
 
@@ -138,6 +142,7 @@ class ReplacementPolicy {
   struct Options {
     uint32_t frame_count;  // 1 to max_frames
     uint32_t max_frames;
+    uint32_t most_frames;  // that MakeRoom can make; at least max_frames
     bool needs_every_hit = false;
   };
   explicit ReplacementPolicy(const Options& options);
@@ -146,6 +151,7 @@ class ReplacementPolicy {
   virtual bool OnHit(FrameIndex frame, Hint hint);
   virtual void OnFrameCount() {}
   virtual void OnDiscardFrom(uint32_t end) = 0;
+  virtual absl::Status OnMakeRoom(uint32_t max_frames) = 0;
 
   uint8_t HeatOf(FrameIndex frame) const { return heat_[frame].load(std::memory_order_relaxed); }
   // A hit at the same time may be lost, or win.
@@ -158,7 +164,7 @@ class ReplacementPolicy {
   static constexpr uint8_t kNeverEnough = 255;  // no page is as hot
 
   const bool needs_every_hit_;
-  const uint32_t max_frames_;
+  uint32_t max_frames_;
   FrameArray<std::atomic<uint8_t>> heat_;
   uint32_t frame_count_;
   uint64_t frames_examined_ = 0;

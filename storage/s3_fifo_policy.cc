@@ -32,15 +32,18 @@ struct S3FifoPolicy::Search {
   bool done() const { return stopped || count == out.size(); }
 };
 
-S3FifoPolicy::S3FifoPolicy(uint32_t frame_count, uint32_t max_frames)
-    : ReplacementPolicy({.frame_count = frame_count, .max_frames = max_frames}),
-      links_(max_frames),
+S3FifoPolicy::S3FifoPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames)
+    : ReplacementPolicy(
+          {.frame_count = frame_count, .max_frames = max_frames, .most_frames = most_frames}),
+      links_(max_frames, most_frames),
       scan_(links_),
       young_(links_),
       old_(links_),
       main_(links_),
-      entries_(max_frames),
-      ghosts_({.capacity = GhostCapacity(frame_count), .max_capacity = GhostCapacity(max_frames)}) {
+      entries_(max_frames, most_frames),
+      ghosts_({.capacity = GhostCapacity(frame_count),
+               .max_capacity = GhostCapacity(max_frames),
+               .most_capacity = GhostCapacity(most_frames)}) {
   OnFrameCount();
 }
 
@@ -54,6 +57,13 @@ void S3FifoPolicy::OnFrameCount() {
 size_t S3FifoPolicy::metadata_bytes() const {
   return max_frames() * (1 + sizeof(Entry)) + FrameQueue::Links::BytesFor(max_frames()) +
          GhostTable::BytesFor(GhostCapacity(max_frames()));
+}
+
+absl::Status S3FifoPolicy::OnMakeRoom(uint32_t max_frames) {
+  absl::Status status = links_.MakeRoom(max_frames);
+  status.Update(entries_.MakeRoom(max_frames));
+  status.Update(ghosts_.MakeRoom(GhostCapacity(max_frames)));
+  return status;
 }
 
 void S3FifoPolicy::OnDiscardFrom(uint32_t end) {

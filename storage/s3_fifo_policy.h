@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/frame_queue.h"
@@ -34,8 +35,10 @@ namespace fixpool::storage {
 // correlation window is as in Clock2Q+. What it was compared with: docs/replacement.md.
 class S3FifoPolicy final : public ReplacementPolicy {
  public:
-  // `frame_count` is 1 to `max_frames`.
-  S3FifoPolicy(uint32_t frame_count, uint32_t max_frames);
+  // `frame_count` is 1 to `max_frames`, which MakeRoom can raise to `most_frames`.
+  S3FifoPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames);
+  S3FifoPolicy(uint32_t frame_count, uint32_t max_frames)
+      : S3FifoPolicy(frame_count, max_frames, max_frames) {}
   explicit S3FifoPolicy(uint32_t frame_count) : S3FifoPolicy(frame_count, frame_count) {}
 
   void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) override;
@@ -84,6 +87,7 @@ class S3FifoPolicy final : public ReplacementPolicy {
   void ProposeAllOf(Search& search, FrameQueue& queue);
   void OnFrameCount() override;
   void OnDiscardFrom(uint32_t end) override;
+  absl::Status OnMakeRoom(uint32_t max_frames) override;
 
   FrameQueue::Links links_;
   FrameQueue scan_;   // pages loaded for scans: evicted before all others

@@ -17,6 +17,18 @@ TEST(FrameArrayTest, BeginsWithZeros) {
   }
 }
 
+TEST(FrameArrayTest, MakesRoomInPlace) {
+  FrameArray<uint64_t> values(3, kMaxFrames);
+  uint64_t& first = values[FrameIndex{0}];
+  first = 7;
+  for (const uint32_t frames : {100u, 5000u, 4u, kMaxFrames}) {
+    ASSERT_TRUE(values.MakeRoom(frames).ok());
+    EXPECT_EQ(values[FrameIndex{frames - 1}], 0u);
+    EXPECT_EQ(&values[FrameIndex{0}], &first);
+    EXPECT_EQ(first, 7u);
+  }
+}
+
 TEST(FrameArrayTest, DiscardsFromAnyPlaceOn) {
   for (const uint32_t end : {0u, 1u, 511u, 512u, 513u, 4095u, 4096u, 4999u, 5000u}) {
     FrameArray<uint64_t> values(5000);

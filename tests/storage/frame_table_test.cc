@@ -240,6 +240,7 @@ TEST_F(FrameTableDeathTest, FramesInUseAreNotFreed) {
 TEST_F(FrameTableTest, FramesAreAddedWhileOthersAreInUse) {
   FrameTable frames(1000, {PlaceOf(0)}, &epoch_);
   const FrameIndex first = frames.TakeFree();
+  ASSERT_TRUE(frames.MakeRoom(1000).ok());
   frames.Add({PlaceOf(999), PlaceOf(7)});
   EXPECT_EQ(frames.size(), 1000u);
   EXPECT_EQ(frames.frame_count(), 3u);
@@ -278,6 +279,7 @@ TEST_F(FrameTableTest, LeavingFramesAreGivenToNobody) {
 TEST_F(FrameTableTest, ComeBackAfterATrim) {
   constexpr uint32_t kCount = 500;
   FrameTable frames(kCount, {PlaceOf(0)}, &epoch_);
+  ASSERT_TRUE(frames.MakeRoom(kCount).ok());
   for (int round = 0; round < 3; ++round) {
     std::vector<FrameTable::Place> places;
     for (uint32_t i = 1; i < kCount; ++i) places.push_back(PlaceOf(i));

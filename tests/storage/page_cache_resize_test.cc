@@ -1,10 +1,12 @@
 // A cache that becomes larger and smaller while it is used: with an engine that does as it is told,
 // then on the real kernel.
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -489,6 +491,25 @@ TEST_P(PageCacheResizeLevelsTest, ResidentMemoryFollowsBothWays) {
     EXPECT_LE(StatusKib("VmRSS") * 1024 + 55 * kMiB, large_bytes);
     ExpectFile();
   }
+}
+
+// What may be touched is given memory at once in such a process.
+TEST_P(PageCacheResizeLevelsTest, ProcessThatLocksItsMemoryPaysForNoTablesInAdvance) {
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(ABSL_HAVE_THREAD_SANITIZER)
+  GTEST_SKIP() << "a sanitizer would have to lock its shadow";
+#endif
+  if (mlockall(MCL_FUTURE) != 0) GTEST_SKIP() << "mlockall: " << std::strerror(errno);
+  const size_t before_bytes = StatusKib("VmRSS") * 1024;
+  StartOwn({.memory_bytes = 8 * kMiB, .max_memory_bytes = size_t{4} << 30});
+  if (!IsSkipped() && !HasFailure()) {
+    EXPECT_LE(StatusKib("VmRSS") * 1024, before_bytes + 40 * kMiB);
+    EXPECT_TRUE(cache().Resize(64 * kMiB).ok());
+    ExpectFile();
+    EXPECT_TRUE(cache().Resize(8 * kMiB).ok());
+    ExpectFile();
+    EXPECT_LE(StatusKib("VmRSS") * 1024, before_bytes + 60 * kMiB);
+  }
+  munlockall();
 }
 
 TEST_P(PageCacheResizeLevelsTest, RegionsAreASixteenthUnlessTold) {
