@@ -2,6 +2,7 @@
 #define FIXPOOL_ARENA_BIT_TREE_H_
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -65,6 +66,12 @@ class BitTree {
       number = number * 64 + static_cast<uint32_t>(std::countr_zero(levels_[i][number]));
     }
     return number;
+  }
+
+  size_t size_bytes() const {
+    size_t words = 0;
+    for (const std::vector<uint64_t>& level : levels_) words += level.size();
+    return words * sizeof(uint64_t);
   }
 
  private:

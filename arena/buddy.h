@@ -1,6 +1,7 @@
 #ifndef FIXPOOL_ARENA_BUDDY_H_
 #define FIXPOOL_ARENA_BUDDY_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -35,6 +36,11 @@ class Buddy {
   uint32_t free_pages() const { return free_pages_; }
   // Bit k: there is a free run of exactly order k.
   uint32_t free_orders() const { return free_orders_; }
+  size_t size_bytes() const {
+    size_t sum_bytes = 0;
+    for (const BitTree& runs : free_runs_) sum_bytes += runs.size_bytes();
+    return sum_bytes;
+  }
 
  private:
   void Insert(uint32_t run, int order);

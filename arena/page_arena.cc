@@ -160,6 +160,11 @@ absl::Status PageArena::Exhausted(int order) const {
                    FormatBytes(options_.page_bytes), " are, scattered between pages in use"));
 }
 
+size_t PageArena::metadata_bytes() const {
+  io::MutexLock lock(mutex_);
+  return page_count() * RegionPages::kBytesBesideAPage + store_.size_bytes();
+}
+
 size_t PageArena::free_count() const {
   io::MutexLock lock(mutex_);
   size_t count = store_.free_pages();

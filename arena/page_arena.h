@@ -192,6 +192,8 @@ class PageArena {
   size_t page_count() const { return page_count_.load(std::memory_order_relaxed); }
   // Exact while no other thread allocates or frees. Looks into all threads' magazines.
   size_t free_count() const;
+  // Of the tables beside the pages, for those that it has now.
+  size_t metadata_bytes() const;
   io::FixedBufferRegistry* registry() const { return registry_; }
 
   // Allocates memory, takes the registry's lock, and is for people and statistics.

@@ -35,6 +35,14 @@ void PageStore::Resume(uint16_t slot) {
   List(slot);
 }
 
+size_t PageStore::size_bytes() const {
+  size_t sum_bytes = 0;
+  for (const std::unique_ptr<Region>& region : regions_) {
+    if (region != nullptr) sum_bytes += region->buddy.size_bytes();
+  }
+  return sum_bytes;
+}
+
 void PageStore::List(uint16_t slot) {
   Region& region = *regions_[slot];
   const uint32_t orders = region.suspended ? 0 : region.buddy.free_orders();

@@ -50,6 +50,8 @@ class PageStore {
   size_t free_pages() const { return free_pages_; }
   // Whether a run of that order can be taken.
   bool Has(int order) const;
+  // Of what it knows of pages.
+  size_t size_bytes() const;
 
  private:
   struct Region {

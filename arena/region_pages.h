@@ -41,6 +41,7 @@ namespace fixpool::arena {
 class alignas(ABSL_CACHELINE_SIZE) RegionPages {
  public:
   static constexpr uint32_t kMaxPages = 1u << 18;
+  static constexpr size_t kBytesBesideAPage = 8;
 
   enum class Released {
     kFreed,    // it can be claimed again
@@ -109,7 +110,7 @@ class alignas(ABSL_CACHELINE_SIZE) RegionPages {
     std::atomic<uint32_t> generation;
     std::atomic<uint8_t> order;
   };
-  static_assert(sizeof(State) == 8);
+  static_assert(sizeof(State) == kBytesBesideAPage);
   struct FreeStates {
     void operator()(State* states) const;
   };

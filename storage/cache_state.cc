@@ -18,8 +18,8 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       timeouts(timeouts),
       addresses(std::move(frames.addresses)),
       reaper(engine, environment, handler),
-      frames(addresses.max_size(), frames.places, &words.epoch()),
-      frame_count(static_cast<uint32_t>(frames.places.size())),
+      frames(std::move(frames.memory), std::move(frames.places), &words),
+      frame_count(0),
       policy(std::move(policy)),
       free_frames(free_frames) {
   io::MutexLock lock(mutex);
@@ -44,14 +44,18 @@ FrameIndex CacheState::Find(const PageId& page) const {
 
 void CacheState::Insert(FrameIndex frame, AtomicPageWord* word) {
   frames.Bind(frame, word);
-  const PageId& page = frames[frame].page;
-  files.at(page.file).words->CountIn(page.page_number);
+  FileOf(frame).words->CountIn(frames[frame].page_number());
 }
 
 void CacheState::Erase(FrameIndex frame) {
   frames.Unbind(frame);
-  const PageId& page = frames[frame].page;
-  files.at(page.file).words->CountOut(page.page_number);
+  FileOf(frame).words->CountOut(frames[frame].page_number());
+}
+
+bool CacheState::TryVacate(FrameIndex frame) {
+  if (!frames.TryVacate(frame)) return false;
+  FileOf(frame).words->CountOut(frames[frame].page_number());
+  return true;
 }
 
 void CacheState::PageChanged(FrameIndex frame) {

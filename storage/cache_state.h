@@ -38,10 +38,11 @@ namespace fixpool::storage {
 // for short stretches of memory work, and never across IoEngine::Submit or Reap, a file's
 // system calls, or a wait.
 struct CacheState {
-  // The pages of the arena that are its frames at first.
+  // The pages of the arena that are its frames at first, and memory for a table of them.
   struct Frames {
     FrameAddresses addresses;
     std::vector<FrameTable::Place> places;
+    FrameTable::Memory memory;
   };
   struct Timeouts {
     absl::Duration access;
@@ -66,6 +67,16 @@ struct CacheState {
   void Insert(FrameIndex frame, AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // It is not any more. Nobody holds it.
   void Erase(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // See FrameTable.
+  bool TryVacate(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+
+  // Of the page that the frame holds, or held last if it is not in the list of free ones yet.
+  PageFile& FileOf(FrameIndex frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return files.at(FileId(frames[frame].file_slot, 0));
+  }
+  PageId PageIn(FrameIndex frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return {FileOf(frame).id, frames[frame].page_number()};
+  }
 
   // Tell those who wait, threads and tasks, that there may be what they wait for: something about
   // the page in this frame; a frame for another page.
@@ -114,6 +125,7 @@ struct CacheState {
   // Started, and not yet reaped. Kept below IoEngine::depth() (which may shrink when a file is
   // opened), so that the engine does not have to turn one away.
   uint32_t transfers ABSL_GUARDED_BY(mutex) = 0;
+  uint64_t writes_begun ABSL_GUARDED_BY(mutex) = 0;  // see BusyFrame::write_number
   // Accesses that want to know of every frame that is let go of.
   uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
   AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks

@@ -42,6 +42,11 @@ struct CacheStats {
   // Of the dirty ones: the last attempt to write them failed.
   uint64_t failing_frames = 0;
 
+  // Memory beside the pages, in bytes: what the cache knows of its frames, the replacement policy's
+  // tables, this cache's share of the arena's, and the words of pages.
+  uint64_t metadata_bytes = 0;
+  uint64_t word_bytes = 0;  // of these: 8 for each page of a stretch that has a page in memory
+
   // One line: "12 hits, 3 misses, ...; frames: 64 = 10 free + ...".
   std::string ToString() const;
 };

@@ -51,14 +51,15 @@ absl::Status Flusher::Begin(bool closing) {
   items_.reserve(counts.dirty + counts.in_flight);
   for (uint32_t i = 0; i < state_.frames.size(); ++i) {
     const Frame& frame = state_.frames[FrameIndex{i}];
-    if (frame.state != FrameState::kResident || frame.page.file != file_id_) continue;
-    if (Load(*frame.word).closed() && ThreadHolds::CountOf(frame.word) > 0) {
+    if (frame.state != FrameState::kResident || !frame.HoldsPageOf(file_id_)) continue;
+    const AtomicPageWord* const word = state_.frames.WordOf(FrameIndex{i});
+    if (Load(*word).closed() && ThreadHolds::CountOf(word) > 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("Flush of ", file_->path(), ": this thread holds a WriteGuard of page ",
-                       frame.page.page_number, " and would wait for itself; drop it first"));
+                       frame.page_number(), " and would wait for itself; drop it first"));
     }
-    if (frame.dirty || frame.latch.write_back()) {
-      items_.push_back({.page_number = frame.page.page_number, .frame = FrameIndex{i}});
+    if (frame.dirty || state_.frames.IsInFlight(FrameIndex{i})) {
+      items_.push_back({.page_number = frame.page_number(), .frame = FrameIndex{i}});
     }
   }
   ++file_->flushes;
@@ -137,37 +138,39 @@ void Flusher::Advance(IoBatch& batch) {
 Flusher::Look Flusher::LookAt(Item& item, IoBatch& batch) {
   const FrameTable::Capture capture(state_.frames, item.frame);
   const Frame& frame = state_.frames[item.frame];
-  if (frame.state != FrameState::kResident || frame.page != PageId{file_id_, item.page_number}) {
+  const BusyFrame& busy = capture.busy();
+  if (frame.state != FrameState::kResident || !frame.HoldsPageOf(file_id_) ||
+      frame.page_number() != item.page_number) {
     return Look::kDone;  // it left, which only pages do that were written
   }
   if (item.in_flight) {
-    // (A frame that was away for a while counts anew.)
-    if (frame.writes_ended == item.writes_ended && frame.latch.write_back()) return Look::kInFlight;
+    if (busy.latch.write_back() && busy.write_number == item.write_number) {
+      return Look::kInFlight;
+    }
     item.in_flight = false;
-    if (!frame.dirty || !frame.write_failed) return Look::kDone;
+    if (!frame.dirty || !busy.write_failed) return Look::kDone;
     if (item.mine) {
-      Note(frame.error);
+      Note(busy.error);
       return Look::kDone;
     }
   }
-  if (frame.latch.write_back()) {
+  if (busy.latch.write_back()) {
     // Nobody can change it meanwhile, so this write has all that was there at the call.
     EndLatchWait(item);
     item.in_flight = true;
     item.mine = false;
-    item.writes_ended = frame.writes_ended;
+    item.write_number = busy.write_number;
     return Look::kInFlight;
   }
   if (!frame.dirty) {
     EndLatchWait(item);
     return Look::kDone;
   }
-  return StartItem(item, batch);
+  return StartItem(item, busy, batch);
 }
 
-Flusher::Look Flusher::StartItem(Item& item, IoBatch& batch) {
-  const Frame& frame = state_.frames[item.frame];
-  if (frame.latch.held_exclusively()) {
+Flusher::Look Flusher::StartItem(Item& item, const BusyFrame& busy, IoBatch& batch) {
+  if (busy.latch.held_exclusively()) {
     BeginLatchWait(item);
     return Look::kLatched;
   }
@@ -179,7 +182,7 @@ Flusher::Look Flusher::StartItem(Item& item, IoBatch& batch) {
   }
   item.in_flight = true;
   item.mine = true;
-  item.writes_ended = frame.writes_ended;
+  item.write_number = busy.write_number;
   return Look::kInFlight;
 }
 
@@ -187,8 +190,8 @@ void Flusher::BeginLatchWait(Item& item) {
   if (item.latch_wait) return;
   item.latch_wait = true;
   FrameTable::Edit frame(state_.frames, item.frame);
-  ++frame->attached;
-  frame->latch.BeginWait(PageLatch::Mode::kShared);
+  ++frame.busy().attached;
+  frame.busy().latch.BeginWait(PageLatch::Mode::kShared);
 }
 
 void Flusher::EndLatchWait(Item& item) {
@@ -196,9 +199,9 @@ void Flusher::EndLatchWait(Item& item) {
   item.latch_wait = false;
   {
     FrameTable::Edit frame(state_.frames, item.frame);
-    --frame->attached;
+    --frame.busy().attached;
     // Writers that were held back for this must look again.
-    if (frame->latch.EndWait(PageLatch::Mode::kShared)) state_.PageChanged(item.frame);
+    if (frame.busy().latch.EndWait(PageLatch::Mode::kShared)) state_.PageChanged(item.frame);
   }
   state_.FramesChanged();
 }

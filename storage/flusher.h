@@ -44,7 +44,7 @@ class Flusher {
     bool in_flight = false;     // a write that began after the call is awaited ...
     bool mine = false;          // ... and this flush started it
     bool latch_wait = false;    // queues as a reader, and so keeps the frame, until it can start
-    uint32_t writes_ended = 0;  // in_flight: the frame's count when the wait began
+    uint64_t write_number = 0;  // in_flight: of that write, see BusyFrame
   };
   // What a look at an item found.
   enum class Look : uint8_t { kDone, kInFlight, kLatched, kNoRoom };
@@ -57,7 +57,8 @@ class Flusher {
   // One round of WritePages: looks at the active items, then starts new ones.
   void Advance(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Look LookAt(Item& item, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Look StartItem(Item& item, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Look StartItem(Item& item, const BusyFrame& busy, IoBatch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void BeginLatchWait(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void EndLatchWait(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void Note(const absl::Status& error) { error_.Update(error); }

@@ -1,53 +1,61 @@
 #ifndef FIXPOOL_STORAGE_FRAME_H_
 #define FIXPOOL_STORAGE_FRAME_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
+#include <type_traits>
 
-#include "absl/status/status.h"
-#include "fixpool/arena/page_handle.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_index.h"
 #include "fixpool/storage/page_id.h"
-#include "fixpool/storage/page_latch.h"
-#include "fixpool/storage/page_word.h"
 
 namespace fixpool::storage {
 
 enum class FrameState : uint8_t {
-  kFree,        // holds no page
-  kLoading,     // a read is in flight; nobody looks at the bytes
-  kLoadFailed,  // the read failed; in no translation; kept until all who waited have the error
-  kResident,    // holds its page
+  kHole,      // nobody's frame: see FrameAddresses
+  kFree,      // holds no page
+  kLoading,   // its page is being read, and nobody looks at the bytes; or could not be read (see
+              // BusyFrame), is in no translation any more, and is kept until all have the error
+  kResident,  // holds its page
 };
 
 // One page's worth of memory and what it holds. A value of FrameTable, which keeps counts of
-// frames by kind: fields are changed through FrameTable::Edit alone. Guarded by the cache's
-// lock, but for the word.
+// frames by kind: fields are changed through FrameTable::Edit alone. What is to be known of a
+// frame only while something special is the matter with it is in its BusyFrame.
+//
+// Shape: 16 bytes; zeros are a hole. The page's file is named by its slot alone, since it is open
+// as long as a frame holds a page of it.
+// Guarded by the cache's lock. But `dirty` may be read by who holds the page exclusively: it is
+// in a memory location that nobody writes meanwhile, apart from the rest.
 struct Frame {
-  PageId page;               // meaningless while kFree
-  arena::PageHandle handle;  // checked before each transfer
-  FrameState state = FrameState::kFree;
-  bool dirty = false;              // kResident: the bytes are newer than what was written last.
-                                   // Never together with latch.write_back(): a write takes it off
-                                   // when it starts, and puts it back when it fails
-  bool write_failed = false;       // dirty: the last attempt to write it failed, with `error`
-  uint32_t attached = 0;           // accesses under way that count on finding their page here
-  uint32_t writes_ended = 0;       // well or not; wraps
-  PageLatch latch;                 // who holds the page, while `captured`; else its word tells
-  AtomicPageWord* word = nullptr;  // of the page; null: no translation leads here
-  bool captured = false;           // the word is guarded
-  bool wanted = false;   // in the way of somebody who needs a frame: stays captured while held
-  bool closing = false;  // its file is being closed: stays captured
-  uint16_t captures = 0;
-  absl::Status error;  // of the failed read, or of the last write if it failed
+  static constexpr int kPageBits = 51;  // 2^63 bytes of 4 KiB pages
+  static constexpr int kSlotBits = 16;  // PageFileTable::kMaxFiles
+  static constexpr int kBusyBits = 26;  // PageWord::kFrameBits
 
-  // Neither evicted nor reused. Of a page that is not captured: as far as this tells.
-  bool pinned() const { return attached > 0 || latch.held(); }
-  bool in_flight() const {
-    return state == FrameState::kLoading || state == FrameState::kLoadFailed || latch.write_back();
+  uint64_t page_high : kPageBits - 32;
+  uint64_t file_slot : kSlotBits;
+  uint64_t busy : kBusyBits;  // of its BusyFrame; 0: there is none, all is calm
+  FrameState state : 2;
+  bool closing : 1;               // kResident: its file is being closed, and its word stays guarded
+  uint32_t page_low;              // kFree, in the list of those: the next one
+  uint32_t generation_half : 31;  // of its page in the arena; that is odd
+  bool dirty : 1;  // kResident: the bytes are newer than what was written last. Never
+                   // together with latch.write_back(): a write takes it off when it
+                   // starts, and puts it back when it fails
+
+  // It holds a page, or is about to. The name of the last one can be read until the frame is put
+  // in the list of free ones.
+  bool holds_page() const { return state >= FrameState::kLoading; }
+  PageNumber page_number() const { return uint64_t{page_high} << 32 | page_low; }
+  bool HoldsPageOf(FileId file) const { return holds_page() && file_slot == file.slot(); }
+  void set_page(const PageId& page) {
+    page_high = page.page_number >> 32;
+    page_low = static_cast<uint32_t>(page.page_number);
+    file_slot = page.file.slot();
   }
+  uint32_t generation() const { return generation_half << 1 | 1; }
 };
+
+static_assert(sizeof(Frame) == 16 && std::is_trivial_v<Frame>);
 
 }  // namespace fixpool::storage
 

@@ -29,7 +29,7 @@ int FrameAddresses::ChooseShift(absl::Span<std::byte* const> pages, const Option
       if (blocks == 0 || block != last) ++blocks;
       last = block;
     }
-    if ((blocks << shift) - pages.size() <= pages.size() / 3) break;
+    if ((blocks << shift) - pages.size() <= pages.size() / 63) break;
   }
   return shift;
 }

@@ -85,6 +85,7 @@ class FrameAddresses {
   // Frames and holes up to now.
   uint32_t size() const { return static_cast<uint32_t>(known_.size()) << view_.shift_; }
   uint32_t max_size() const { return view_.size_; }
+  size_t size_bytes() const { return known_.size() * (sizeof(std::byte*) + sizeof(Known)); }
 
  private:
   struct Known {

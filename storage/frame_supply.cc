@@ -37,10 +37,7 @@ class VictimSearch {
                      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) { return Judge(state, index); });
     for (const FrameIndex victim : victims.first(count)) {
       ++state.counters.evictions;
-      state.policy->OnEvicted(victim, state.frames[victim].page);
-      FrameTable::Edit frame(state.frames, victim);
-      frame->state = FrameState::kFree;
-      frame->page = PageId();
+      state.policy->OnEvicted(victim, state.PageIn(victim));
     }
     return count;
   }
@@ -48,24 +45,26 @@ class VictimSearch {
 
  private:
   Verdict Judge(CacheState& state, FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+    if (state.TryVacate(index)) return Verdict::kTake;
     const FrameTable::Capture capture(state.frames, index);
     const Frame& frame = state.frames[index];
-    if (frame.state != FrameState::kResident || frame.latch.write_back()) return Verdict::kSkip;
-    if (frame.pinned()) {
+    if (state.frames.IsInFlight(index)) return Verdict::kSkip;
+    if (capture.busy().pinned()) {
       // Should the search come back with nothing, its caller waits for this one as well.
       state.frames.SetWanted(index);
       return Verdict::kSkip;
     }
     if (!frame.dirty) {
       state.Erase(index);
+      FrameTable::Edit(state.frames, index)->state = FrameState::kFree;
       return Verdict::kTake;
     }
     const bool clean_ones_exist = state.frames.counts().evictable > 0;
     if (writes_started_ == kWritesPerSearch || !RoomForWrite(state, clean_ones_exist)) {
       return clean_ones_exist ? Verdict::kSkip : Verdict::kStop;
     }
-    if (frame.write_failed && !retry_failed_) return Verdict::kSkip;
-    const PageFile& file = state.files.at(frame.page.file);
+    if (capture.busy().write_failed && !retry_failed_) return Verdict::kSkip;
+    const PageFile& file = state.FileOf(index);
     // Whoever closes a file has waited for its last transfer.
     if (file.closing || !file.poison.ok()) return Verdict::kSkip;
     if (!StartWrite(state, index, batch_).ok()) return Verdict::kSkip;
@@ -144,9 +143,9 @@ absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {
   if (counts.failing > 0) {
     absl::StrAppend(&message, "; ", counts.failing, " of the dirty ones cannot be written");
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
-      const Frame& frame = state.frames[FrameIndex{i}];
-      if (!frame.dirty || !frame.write_failed) continue;
-      absl::StrAppend(&message, ", for one because of: ", frame.error.message());
+      const BusyFrame& busy = state.frames.Busy(FrameIndex{i});
+      if (!state.frames[FrameIndex{i}].dirty || !busy.write_failed) continue;
+      absl::StrAppend(&message, ", for one because of: ", busy.error.message());
       break;
     }
   }

@@ -34,8 +34,8 @@ LeavingFrames::LeavingFrames(CacheState* state)
     io::MutexLock lock(state_.mutex);
     const uint32_t size = state_.frames.size();
     for (uint32_t i = first; i < std::min(size, first + kAtATime); ++i) {
-      const arena::PageHandle& handle = state_.frames[FrameIndex{i}].handle;
-      if (handle == arena::PageHandle()) continue;
+      if (state_.frames[FrameIndex{i}].state == FrameState::kHole) continue;
+      const arena::PageHandle handle = state_.frames.HandleOf(FrameIndex{i});
       if (region == nullptr || region->id != handle.region) region = Find(handle.region);
       if (region == nullptr) {
         regions_.push_back({.id = handle.region, .frames = {}});
@@ -171,10 +171,11 @@ LeavingFrames::Look LeavingFrames::LookAt(FrameIndex index, IoBatch& batch) {
 
 bool LeavingFrames::CanMove(FrameIndex index) const {
   const Frame& frame = state_.frames[index];
-  if (frame.state != FrameState::kResident || frame.pinned() || frame.latch.write_back()) {
+  if (frame.state != FrameState::kResident || state_.frames.IsPinned(index) ||
+      state_.frames.IsInFlight(index)) {
     return false;
   }
-  const PageFile& file = state_.files.at(frame.page.file);
+  const PageFile& file = state_.FileOf(index);
   // Whoever closes a file, or flushes it, looks for its pages where they were.
   return !file.closing && !(frame.dirty && file.flushes > 0);
 }
@@ -185,7 +186,7 @@ bool LeavingFrames::TryMove(FrameIndex from, FrameIndex to) {
   FrameTable& frames = state_.frames;
   const FrameTable::Capture capture(frames, from);
   if (!CanMove(from)) return false;
-  AtomicPageWord* const word = frames[from].word;
+  AtomicPageWord* const word = frames.WordOf(from);
   frames.Unbind(from);
   std::memcpy(state_.DataOf(to), state_.DataOf(from), state_.page_bytes);
   frames.MoveContents(from, to);

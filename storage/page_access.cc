@@ -53,23 +53,28 @@ PageAccess::Outcome PageAccess::Step(IoBatch& batch) {
   if (frame_ == kNoFrame) return BringIn(*file, batch);
   switch (state_.frames[frame_].state) {
     case FrameState::kLoading:
-      Count(&CacheStats::misses);
-      Attach();
-      return Wait(Reason::kRead);
-    case FrameState::kLoadFailed:
-      // What could not be read does not matter to a page that is made anew.
-      if (intent_ == Intent::kMake) {
-        Detach();
-        return Outcome::kAgain;
-      }
-      return Fail(state_.frames[frame_].error);
+      return AwaitRead();
     case FrameState::kResident:
       return LatchFrame();
+    case FrameState::kHole:
     case FrameState::kFree:
       break;
   }
   FIXPOOL_CHECK(false, "the translation names a free frame");
   return Outcome::kFailed;
+}
+
+PageAccess::Outcome PageAccess::AwaitRead() {
+  const BusyFrame& busy = state_.frames.Busy(frame_);
+  if (!busy.read_failed) {
+    Count(&CacheStats::misses);
+    Attach();
+    return Wait(Reason::kRead);
+  }
+  if (intent_ != Intent::kMake) return Fail(busy.error);
+  // What could not be read does not matter to a page that is made anew.
+  Detach();
+  return Outcome::kAgain;
 }
 
 PageFile* PageAccess::CheckFile() {
@@ -135,26 +140,28 @@ PageAccess::Outcome PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
 PageAccess::Outcome PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) {
   {
     FrameTable::Edit frame(state_.frames, frame_);
-    frame->page = page_;
+    frame->set_page(page_);
     frame->state = FrameState::kLoading;
+    frame.busy().attached = 1;
   }
   if (absl::Status status = StartRead(state_, frame_, batch); !status.ok()) {
+    FrameTable::Edit(state_.frames, frame_).busy().attached = 0;
     state_.frames.PutFree(frame_);
     return Fail(std::move(status));
   }
+  attached_ = true;
   state_.Insert(frame_, word);
   state_.policy->OnLoaded(frame_, page_, hint_);
-  Attach();
-  return Outcome::kAgain;
+  return Wait(Reason::kRead);
 }
 
 PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
   {
     FrameTable::Edit frame(state_.frames, frame_);
-    frame->page = page_;
+    frame->set_page(page_);
     frame->state = FrameState::kResident;
     frame->dirty = true;
-    const PageLatch::Answer answer = frame->latch.TryExclusive(LatchCaller());
+    const PageLatch::Answer answer = frame.busy().latch.TryExclusive(LatchCaller(nullptr));
     FIXPOOL_CHECK(answer == PageLatch::Answer::kGranted, "a free frame was latched");
   }
   state_.Insert(frame_, word);
@@ -172,10 +179,17 @@ PageAccess::Outcome PageAccess::LatchFrame() {
   PageLatch::Answer answer;
   {
     FrameTable::Edit frame(state_.frames, frame_);
-    answer = frame->latch.Try(mode_, LatchCaller());
-    if (answer == PageLatch::Answer::kGranted && intent_ == Intent::kMake) {
-      frame->dirty = true;
-      needs_zeros_ = true;
+    BusyFrame& busy = frame.busy();
+    word_ = busy.word;
+    answer = busy.latch.Try(mode_, LatchCaller(word_));
+    if (answer == PageLatch::Answer::kGranted) {
+      if (intent_ == Intent::kMake) {
+        frame->dirty = true;
+        needs_zeros_ = true;
+      }
+      // Here, where it costs little; what else there is to let go of, Detach does.
+      if (attached_) --busy.attached;
+      attached_ = false;
     }
   }
   switch (answer) {
@@ -183,7 +197,6 @@ PageAccess::Outcome PageAccess::LatchFrame() {
       // One who brought the page in has told the policy of it.
       if (!counted_) state_.policy->Hit(frame_, hint_);
       Count(&CacheStats::hits);
-      word_ = state_.frames[frame_].word;
       return Outcome::kGranted;
     case PageLatch::Answer::kWouldDeadlock:
       return Fail(absl::FailedPreconditionError(
@@ -196,7 +209,7 @@ PageAccess::Outcome PageAccess::LatchFrame() {
   }
   Attach();
   if (!latch_wait_) {
-    FrameTable::Edit(state_.frames, frame_)->latch.BeginWait(mode_);
+    FrameTable::Edit(state_.frames, frame_).busy().latch.BeginWait(mode_);
     latch_wait_ = true;
   }
   return Wait(answer == PageLatch::Answer::kWaitForHolder ? Reason::kLatch : Reason::kWriteBack);
@@ -227,13 +240,15 @@ PageAccess::Outcome PageAccess::Fail(absl::Status error) {
 void PageAccess::Attach() {
   if (attached_) return;
   attached_ = true;
-  ++FrameTable::Edit(state_.frames, frame_)->attached;
+  ++FrameTable::Edit(state_.frames, frame_).busy().attached;
 }
 
 void PageAccess::EndLatchWait() {
   if (!latch_wait_) return;
   latch_wait_ = false;
-  if (FrameTable::Edit(state_.frames, frame_)->latch.EndWait(mode_)) state_.PageChanged(frame_);
+  if (FrameTable::Edit(state_.frames, frame_).busy().latch.EndWait(mode_)) {
+    state_.PageChanged(frame_);
+  }
 }
 
 void PageAccess::Detach() {
@@ -242,10 +257,10 @@ void PageAccess::Detach() {
   EndLatchWait();
   if (!attached_) return;
   attached_ = false;
-  --FrameTable::Edit(state_.frames, frame_)->attached;
-  const Frame& frame = state_.frames[frame_];
-  if (frame.pinned()) return;
-  if (frame.state == FrameState::kLoadFailed) state_.frames.PutFree(frame_);
+  --FrameTable::Edit(state_.frames, frame_).busy().attached;
+  const BusyFrame& busy = state_.frames.Busy(frame_);
+  if (busy.pinned()) return;
+  if (busy.read_failed) state_.frames.PutFree(frame_);
   state_.FramesChanged();
 }
 
@@ -274,8 +289,7 @@ absl::Status PageAccess::DeadlineStatus() const {
   return absl::InternalError(what);
 }
 
-PageLatch::Caller PageAccess::LatchCaller() const {
-  const AtomicPageWord* const word = state_.frames[frame_].word;
+PageLatch::Caller PageAccess::LatchCaller(const AtomicPageWord* word) const {
   const bool others_are_held_up = caller_ == Caller::kThread && word != nullptr;
   return {.guards_of_this_page = others_are_held_up ? ThreadHolds::CountOf(word) : 0,
           .holds_guards = ThreadHolds::Any()};

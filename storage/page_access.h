@@ -78,6 +78,7 @@ class PageAccess {
   Outcome BeginRead(AtomicPageWord* word, IoBatch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome AwaitRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   // The file, if this access is allowed on it; else error_ says why not.
@@ -91,8 +92,8 @@ class PageAccess {
   void Attach() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void EndLatchWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status DeadlineStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  // Who asks, to the latch of frame_.
-  PageLatch::Caller LatchCaller() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  // Who asks, to the latch of the page with that word; null: of a new page.
+  PageLatch::Caller LatchCaller(const AtomicPageWord* word) const;
 
   CacheState& state_;
   const PageId page_;

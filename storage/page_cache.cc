@@ -102,10 +102,10 @@ absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
   return parts;
 }
 
-// Whether there is address space for tables of so many frames, and memory for the first, before the
-// tables, which insist on having it, are made.
+// Whether there is address space for the policy's tables of so many frames, and memory for the
+// first, before these, which insist on having it, are made.
 absl::Status CheckAddressSpace(uint32_t frames, uint32_t most_frames) {
-  constexpr size_t kTableBytes = sizeof(Frame) + 20;  // with those of the policy
+  constexpr size_t kTableBytes = 20;
   absl::StatusOr<ZeroedMemory> tables = ZeroedMemory::ReserveAddresses(most_frames * kTableBytes);
   if (!tables.ok()) return tables.status();
   return tables->MakeAccessible(frames * kTableBytes);
@@ -113,7 +113,7 @@ absl::Status CheckAddressSpace(uint32_t frames, uint32_t most_frames) {
 
 absl::StatusOr<FrameAddresses> MakeAddresses(const ArenaFrames& taken,
                                              const arena::PageArena& arena, size_t max_frames) {
-  // Numbers of which up to a quarter are holes.
+  // Numbers of which some are holes: few at first, up to a fifth where regions come to lie later.
   const size_t frames = std::min<size_t>(max_frames, PageWord::kMaxFrames);
   const size_t numbers =
       std::min<size_t>(frames + frames / 3 + FrameAddresses::kLargestBlock, PageWord::kMaxFrames);
@@ -134,21 +134,29 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
                                               std::optional<size_t> max_frames) {
   const size_t wanted = count == 0 ? arena.free_count() : count;
   const ArenaFrames taken = ArenaFrames::Take(arena, wanted);
-  if (taken.handles.size() != wanted || wanted == 0 || wanted > PageWord::kMaxFrames / 4 * 3) {
+  if (taken.handles.size() != wanted || wanted == 0 || wanted > PageWord::kMaxFrames / 64 * 63) {
     taken.GiveBack(arena);
     return absl::ResourceExhaustedError(
         absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
-                     PageWord::kMaxFrames / 4 * 3, " possible, and the arena had ",
+                     PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ",
                      taken.handles.size(), " of its ", arena.page_count(), " pages free"));
   }
   absl::StatusOr<FrameAddresses> addresses = MakeAddresses(
       taken, arena, max_frames.value_or(std::max(wanted * kMostGrowth, kFewestMaxFrames)));
-  if (!addresses.ok()) {
-    taken.GiveBack(arena);
-    return addresses.status();
+  absl::Status status = addresses.status();
+  if (status.ok()) {
+    absl::StatusOr<FrameTable::Memory> memory =
+        FrameTable::Memory::Reserve(addresses->size(), addresses->max_size());
+    if (memory.ok()) {
+      std::vector<FrameTable::Place> places = taken.PlacesIn(*addresses);
+      return CacheState::Frames{.addresses = *std::move(addresses),
+                                .places = std::move(places),
+                                .memory = *std::move(memory)};
+    }
+    status = memory.status();
   }
-  std::vector<FrameTable::Place> places = taken.PlacesIn(*addresses);
-  return CacheState::Frames{.addresses = *std::move(addresses), .places = std::move(places)};
+  taken.GiveBack(arena);
+  return status;
 }
 
 void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
@@ -156,12 +164,12 @@ void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
                 absl::StrCat("a PageCache died while ", state.waiters.size(),
                              " tasks waited for its pages; destroy their scheduler first"));
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    if (!state.frames.IsPinnedOrHeld(FrameIndex{i})) continue;
     const FrameTable::Capture capture(state.frames, FrameIndex{i});
-    const Frame& frame = state.frames[FrameIndex{i}];
-    FIXPOOL_CHECK(
-        !frame.pinned(),
-        absl::StrCat("a PageCache died while a guard of ", state.NameOf(frame.page), " was alive (",
-                     state.frames.counts().pinned, " pages are held or waited for)"));
+    FIXPOOL_CHECK(!capture.busy().pinned(),
+                  absl::StrCat("a PageCache died while a guard of ",
+                               state.NameOf(state.PageIn(FrameIndex{i})), " was alive (",
+                               state.frames.counts().pinned, " pages are held or waited for)"));
   }
 }
 
@@ -181,6 +189,11 @@ bool Drain(CacheState& state) {
   }
 }
 
+// Of the arena's tables those beside its pages that are frames.
+uint64_t ArenaShareBytes(const CacheState& state, uint32_t frame_count) {
+  return state.arena->metadata_bytes() * frame_count / state.arena->page_count();
+}
+
 // A few at a time, so that nobody has to wait for the lock: there may be millions.
 uint64_t CountPinned(CacheState& state) {
   constexpr uint32_t kAtATime = 4096;
@@ -190,8 +203,7 @@ uint64_t CountPinned(CacheState& state) {
     const uint32_t size = state.frames.size();
     if (first >= size) return pinned;
     for (uint32_t i = first; i < std::min(size, first + kAtATime); ++i) {
-      const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.pinned() || (frame.word != nullptr && Load(*frame.word).held())) ++pinned;
+      if (state.frames.IsPinnedOrHeld(FrameIndex{i})) ++pinned;
     }
   }
 }
@@ -204,7 +216,7 @@ std::vector<std::string> LastWords(const CacheState& state)
     uint64_t dirty = 0;
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
       const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.dirty && frame.page.file == id) ++dirty;
+      if (frame.dirty && frame.HoldsPageOf(id)) ++dirty;
     }
     if (dirty == 0) continue;
     words.push_back(absl::StrCat("a PageCache died with ", dirty, " changed pages of ",
@@ -487,6 +499,7 @@ CacheStats PageCache::Stats() const {
   if (forked()) return {};
   CacheState& state = rep_->state;
   const uint64_t pinned = CountPinned(state);
+  const uint64_t arena_share_bytes = ArenaShareBytes(state, frame_count());
   io::MutexLock lock(state.mutex);
   const FrameTable::Counts& counts = state.frames.counts();
   CacheStats stats = state.counters;
@@ -498,6 +511,9 @@ CacheStats PageCache::Stats() const {
   stats.in_flight_frames = counts.in_flight;
   stats.pinned_frames = pinned;
   stats.failing_frames = counts.failing;
+  stats.word_bytes = state.words.touched_bytes();
+  stats.metadata_bytes = state.frames.metadata_bytes() + state.addresses.size_bytes() +
+                         state.policy->metadata_bytes() + arena_share_bytes + stats.word_bytes;
   return stats;
 }
 
@@ -534,9 +550,10 @@ PageCache::~PageCache() {
       if (state.files.at(id).in_flight == 0) files.push_back(state.files.at(id).handle);
     }
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
-      const Frame& frame = state.frames[FrameIndex{i}];
-      if (frame.in_flight() || frame.handle == arena::PageHandle()) continue;
-      (void)state.arena->Free(frame.handle);
+      const FrameIndex index{i};
+      if (state.frames[index].state == FrameState::kHole || state.frames.IsInFlight(index))
+        continue;
+      (void)state.arena->Free(state.frames.HandleOf(index));
     }
   }
   for (const io::FileHandle file : files) {

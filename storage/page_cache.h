@@ -94,8 +94,9 @@ namespace fixpool::storage {
 class PageCache {
  public:
   struct Options {
-    // Memory for pages, in all; the tables take about 125 bytes a page beside it. Default:
-    // enough to be of use, little enough to be had.
+    // Memory for pages, in all; the tables take less than 40 bytes a page beside it, and the words
+    // of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
+    // enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // How far Resize can go, for which tables are reserved: address space, not memory, of about
     // 120 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages.

@@ -86,9 +86,8 @@ void EndClose(CacheState& state, PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(s
   file.closing = false;
   file.words->set_generation(file.id.generation());
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
-    if (!state.frames[FrameIndex{i}].closing || state.frames[FrameIndex{i}].page.file != file.id) {
-      continue;
-    }
+    const Frame& frame = state.frames[FrameIndex{i}];
+    if (!frame.closing || !frame.HoldsPageOf(file.id)) continue;
     FrameTable::Edit(state.frames, FrameIndex{i})->closing = false;
   }
   state.FramesChanged();  // its dirty pages may be written for others again
@@ -107,12 +106,13 @@ absl::Status BeginClose(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUI
   file->words->set_generation(0);
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const Frame& frame = state.frames[FrameIndex{i}];
-    if (frame.state == FrameState::kFree || frame.page.file != id) continue;
+    if (!frame.HoldsPageOf(id)) continue;
     FrameTable::Edit(state.frames, FrameIndex{i})->closing = true;
-    if (!frame.pinned()) continue;
+    const BusyFrame& busy = state.frames.Busy(FrameIndex{i});
+    if (!busy.pinned()) continue;
     absl::Status refusal = absl::FailedPreconditionError(absl::StrCat(
-        "CloseFile of ", file->path(), ": page ", frame.page.page_number,
-        frame.latch.held() ? " is held by a guard; drop it first" : " is being waited for"));
+        "CloseFile of ", file->path(), ": page ", frame.page_number(),
+        busy.latch.held() ? " is held by a guard; drop it first" : " is being waited for"));
     EndClose(state, *file);
     return refusal;
   }
@@ -153,9 +153,7 @@ absl::Status WaitUntilIdle(CacheState& state, FileId id, io::Deadline deadline) 
 void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const FrameIndex index{i};
-    if (state.frames[index].state == FrameState::kFree || state.frames[index].page.file != id) {
-      continue;
-    }
+    if (!state.frames[index].HoldsPageOf(id)) continue;
     state.Erase(index);
     state.policy->OnDropped(index);
     FrameTable::Edit(state.frames, index)->dirty = false;

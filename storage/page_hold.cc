@@ -24,7 +24,7 @@ void PageHold::MarkDirty() {
   // While this hold lasts nobody writes the page back, so once is enough.
   if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(bits_.frame())) return;
   io::MutexLock lock(state->mutex);
-  FrameTable::Edit(state->frames, bits_.frame())->dirty = true;
+  state->frames.MarkDirty(bits_.frame());
 }
 
 // As TryReleaseShared. The version stays what it is while the page is closed.
@@ -47,7 +47,7 @@ void PageHold::Downgrade() {
   bool wake;
   {
     FrameTable::Edit frame(state->frames, bits_.frame());
-    wake = frame->latch.Downgrade();
+    wake = frame.busy().latch.Downgrade();
   }
   bits_ = Load(*word_);  // another version
   if (wake) state->PageChanged(bits_.frame());
@@ -60,7 +60,7 @@ bool PageHold::TryUpgrade() {
   const PageFile& file = state->files.at(page_.file);
   if (file.file->read_only() || !file.poison.ok()) return false;
   FrameTable::Edit frame(state->frames, bits_.frame());
-  if (!frame->latch.TryUpgrade()) return false;
+  if (!frame.busy().latch.TryUpgrade()) return false;
   mode_ = PageLatch::Mode::kExclusive;
   return true;
 }
@@ -71,12 +71,12 @@ void PageHold::ReleaseSlowly(CacheState* state, FrameIndex index, PageLatch::Mod
   bool wake;
   {
     FrameTable::Edit frame(state->frames, index);
-    wake = mode == PageLatch::Mode::kShared ? frame->latch.ReleaseShared()
-                                            : frame->latch.ReleaseExclusive();
+    PageLatch& latch = frame.busy().latch;
+    wake = mode == PageLatch::Mode::kShared ? latch.ReleaseShared() : latch.ReleaseExclusive();
   }
   // Under the lock: whoever sees the page free may be about to destroy the cache.
   if (wake) state->PageChanged(index);
-  if (!state->frames[index].pinned()) state->FramesChanged();
+  if (!state->frames.IsPinned(index)) state->FramesChanged();
 }
 
 }  // namespace fixpool::storage

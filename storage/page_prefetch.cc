@@ -33,7 +33,7 @@ Outcome StartOne(CacheState& state, const PageId& page, IoBatch& batch)
   if (index == kNoFrame) return Outcome::kNoFrame;
   {
     FrameTable::Edit frame(state.frames, index);
-    frame->page = page;
+    frame->set_page(page);
     frame->state = FrameState::kLoading;
   }
   if (!StartRead(state, index, batch).ok()) {

@@ -27,31 +27,29 @@ uint32_t IndexOf(uint64_t user_data) { return static_cast<uint32_t>(user_data); 
 constexpr int64_t kFirstWritePauseNs = 10'000'000;
 constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
 
-absl::Status CheckHandle(const CacheState& state, FrameIndex index, absl::string_view operation)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const Frame& frame = state.frames[index];
-  const std::optional<io::ValidationError> error = state.arena->Check(frame.handle);
+absl::Status CheckHandle(const CacheState& state, FrameIndex index, const arena::PageHandle& handle,
+                         absl::string_view operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const std::optional<io::ValidationError> error = state.arena->Check(handle);
   if (!error.has_value()) return absl::OkStatus();
   return io::ValidationStatus(
-      *error, absl::StrCat(operation, " of ", state.NameOf(frame.page),
+      *error, absl::StrCat(operation, " of ", state.NameOf(state.PageIn(index)),
                            ": refused, because the handle of its frame is not valid (",
                            io::ValidationErrorName(*error),
-                           "): ", state.arena->Validate(frame.handle).message()));
+                           "): ", state.arena->Validate(handle).message()));
 }
 
-void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, IoBatch& batch)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const Frame& frame = state.frames[index];
-  PageFile& file = state.files.at(frame.page.file);
+void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, io::RegionId region,
+                 IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  PageFile& file = state.FileOf(index);
   ++file.in_flight;
   ++state.transfers;
   batch.Add(
       {.operation = kind == TransferKind::kRead ? io::IoOperation::kRead : io::IoOperation::kWrite,
        .file = file.handle,
-       .region = frame.handle.region,
+       .region = region,
        .data = state.DataOf(index),
        .length_bytes = state.page_bytes,
-       .offset_bytes = frame.page.page_number * state.page_bytes,
+       .offset_bytes = state.frames[index].page_number() * state.page_bytes,
        .user_data = UserData(kind, ToInt(index))});
 }
 
@@ -59,8 +57,8 @@ void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& st
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   FrameTable::Edit frame(state.frames, index);
   frame->dirty = true;
-  frame->write_failed = true;
-  frame->error = status;
+  frame.busy().write_failed = true;
+  frame.busy().error = status;
   ++state.counters.write_errors;
   state.write_pause_ns =
       std::clamp(state.write_pause_ns * 2, kFirstWritePauseNs, kLongestWritePauseNs);
@@ -69,8 +67,7 @@ void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& st
 
 void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const PageId page = state.frames[index].page;
-  --state.files.at(page.file).in_flight;
+  --state.FileOf(index).in_flight;
   if (status.ok()) {
     FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
     return;
@@ -80,25 +77,24 @@ void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
   state.policy->OnDropped(index);
   {
     FrameTable::Edit frame(state.frames, index);
-    frame->state = FrameState::kLoadFailed;
-    frame->error = status;
+    frame.busy().read_failed = true;
+    frame.busy().error = status;
   }
-  if (state.frames[index].attached == 0) state.frames.PutFree(index);
+  if (!state.frames.IsPinned(index)) state.frames.PutFree(index);
 }
 
 // Returns what the sink should hear, or nothing.
 std::string EndWrite(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const bool was_failing = state.frames[index].write_failed;
-  PageFile& file = state.files.at(state.frames[index].page.file);
+  const bool was_failing = state.frames.Busy(index).write_failed;
+  PageFile& file = state.FileOf(index);
   --file.in_flight;
   {
     FrameTable::Edit frame(state.frames, index);
-    frame->latch.EndWriteBack();
-    ++frame->writes_ended;
+    frame.busy().latch.EndWriteBack();
     if (status.ok()) {
-      frame->write_failed = false;
-      frame->error = absl::OkStatus();
+      frame.busy().write_failed = false;
+      frame.busy().error = absl::OkStatus();
       // Of a file that cannot be synced, nothing is believed to be on disk.
       frame->dirty = !file.poison.ok();
     }
@@ -107,7 +103,7 @@ std::string EndWrite(CacheState& state, FrameIndex index, const absl::Status& st
     BookFailedWrite(state, index, status);
     state.policy->OnWriteFailed(index);
     if (was_failing) return "";
-    return absl::StrCat(state.NameOf(state.frames[index].page),
+    return absl::StrCat(state.NameOf(state.PageIn(index)),
                         " cannot be written and stays in memory: ", status.message());
   }
   file.unsynced = true;
@@ -153,24 +149,28 @@ void EndRefused(CacheState& state, const io::IoRequest& request, absl::Status st
 }  // namespace
 
 absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
-  if (absl::Status status = CheckHandle(state, index, "read"); !status.ok()) return status;
-  AddTransfer(state, TransferKind::kRead, index, batch);
+  const arena::PageHandle handle = state.frames.HandleOf(index);
+  if (absl::Status status = CheckHandle(state, index, handle, "read"); !status.ok()) return status;
+  AddTransfer(state, TransferKind::kRead, index, handle.region, batch);
   ++state.counters.reads;
   return absl::OkStatus();
 }
 
 absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch) {
-  if (absl::Status status = CheckHandle(state, index, "write"); !status.ok()) {
+  const arena::PageHandle handle = state.frames.HandleOf(index);
+  if (absl::Status status = CheckHandle(state, index, handle, "write"); !status.ok()) {
     BookFailedWrite(state, index, status);
     return status;
   }
   {
     FrameTable::Edit frame(state.frames, index);
-    FIXPOOL_CHECK(frame->dirty && frame->latch.CanBeginWriteBack(), "a write of a page in use");
+    BusyFrame& busy = frame.busy();
+    FIXPOOL_CHECK(frame->dirty && busy.latch.CanBeginWriteBack(), "a write of a page in use");
     frame->dirty = false;
-    frame->latch.BeginWriteBack();
+    busy.latch.BeginWriteBack();
+    busy.write_number = ++state.writes_begun;
   }
-  AddTransfer(state, TransferKind::kWrite, index, batch);
+  AddTransfer(state, TransferKind::kWrite, index, handle.region, batch);
   return absl::OkStatus();
 }
 

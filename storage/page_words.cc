@@ -205,6 +205,12 @@ PageWords::PageWords(FileWords::Layout layout)
 
 PageWords::~PageWords() = default;
 
+size_t PageWords::touched_bytes() const {
+  size_t sum_bytes = 0;
+  for (const std::unique_ptr<FileWords>& words : all_) sum_bytes += words->touched_bytes();
+  return sum_bytes;
+}
+
 absl::StatusOr<FileWords*> PageWords::Open(FileId id) {
   if (spare_.empty()) {
     absl::StatusOr<std::unique_ptr<FileWords>> made = FileWords::Create(&epoch_, layout_);

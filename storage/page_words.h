@@ -217,6 +217,13 @@ class PageWords {
   View view() const { return View(entries()); }
   Place Find(const PageId& page) const { return view().Find(page); }
 
+  // Of a page of the file in that slot, which is open; null: no page near there is in memory.
+  AtomicPageWord* FindAny(uint32_t slot, PageNumber page) const {
+    return entries()[slot].words.load(std::memory_order_relaxed)->FindAny(page);
+  }
+  // Of the words of all open files: see FileWords.
+  size_t touched_bytes() const;
+
   // The file is open from now on. ResourceExhausted: no memory for its words.
   absl::StatusOr<FileWords*> Open(FileId id);
   // No page of the file is in memory.

@@ -1,5 +1,7 @@
 #include "fixpool/storage/replacement_policy.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 
@@ -32,6 +34,7 @@ absl::Status ReplacementPolicy::MakeRoom(uint32_t max_frames) {
 void ReplacementPolicy::DiscardFrom(uint32_t end) {
   heat_.DiscardFrom(end);
   OnDiscardFrom(end);
+  max_frames_ = std::min(max_frames_, std::max(end, frame_count_));
 }
 
 bool ReplacementPolicy::OnHit(FrameIndex, Hint) { return false; }

@@ -128,7 +128,8 @@ class ReplacementPolicy {
   // Frames are numbered to below `max_frames` from now on, which is not less than it was.
   // ResourceExhausted: as ZeroedMemory; nothing has changed.
   absl::Status MakeRoom(uint32_t max_frames);
-  // Frames from `end` on are not present, and the memory for them is given back.
+  // Frames from `end` on are not present, and the memory for them is given back; max_frames() is
+  // `end`.
   void DiscardFrom(uint32_t end);
 
   uint32_t frame_count() const { return frame_count_; }

@@ -18,10 +18,10 @@ FrameIndex TryLatch(CacheState& state, const PageId& page, PageLatch::Mode mode,
   const FrameIndex index = state.Find(page);
   if (index == kNoFrame || state.frames[index].state != FrameState::kResident) return kNoFrame;
   const PageLatch::Caller caller{
-      .guards_of_this_page = ThreadHolds::CountOf(state.frames[index].word),
+      .guards_of_this_page = ThreadHolds::CountOf(state.frames.WordOf(index)),
       .holds_guards = ThreadHolds::Any()};
   FrameTable::Edit frame(state.frames, index);
-  if (frame->latch.Try(mode, caller) != PageLatch::Answer::kGranted) return kNoFrame;
+  if (frame.busy().latch.Try(mode, caller) != PageLatch::Answer::kGranted) return kNoFrame;
   state.policy->Hit(index, hint);
   ++state.counters.hits;
   return index;
@@ -37,7 +37,7 @@ std::optional<PageHold> TryAccessPage(CacheState& state, const PageId& page, Pag
     io::MutexLock lock(state.mutex);
     frame = TryLatch(state, page, mode, hint);
     if (frame == kNoFrame) return std::nullopt;
-    word = state.frames[frame].word;
+    word = state.frames.WordOf(frame);
   }
   return PageHold(&state, word, state.DataOf(frame), page, state.page_bytes, Load(*word), mode);
 }

@@ -90,6 +90,14 @@ TEST_F(PageArenaTest, CutsItsMemoryIntoRegions) {
   EXPECT_EQ(registry_->region_count(), 4u);
 }
 
+TEST_F(PageArenaTest, KnowsWhatItsTablesTake) {
+  // 8 bytes for the state of each page, and 2 bits for whether it is free.
+  const size_t bytes = Make({.size_bytes = 64 * kMiB})->metadata_bytes();
+  EXPECT_GE(bytes, 16384 * 8 + 16384 / 4);
+  EXPECT_LE(bytes, 16384 * 9);
+  EXPECT_LT(Make({.size_bytes = 64 * kMiB, .page_bytes = 65536})->metadata_bytes(), 1024 * 9);
+}
+
 TEST_F(PageArenaTest, NeedsFreeSlotsInTheRegistry) {
   const auto small = FixedBufferRegistry::Create({.capacity = 3}).value();
   const auto first = PageArena::Create(small.get(), {.size_bytes = 2 * 4096, .region_bytes = 4096});

@@ -132,6 +132,8 @@ TEST_F(ClockPolicyTest, FramesThatWereGivenBackAreAsNew) {
   for (uint32_t frame = 2; frame < 2 * kFrames; ++frame) tester_.Drop(frame);
   policy_.SetFrameCount(2);
   policy_.DiscardFrom(2);
+  EXPECT_EQ(policy_.max_frames(), 2u);
+  ASSERT_TRUE(policy_.MakeRoom(2 * kFrames).ok());
   policy_.SetFrameCount(2 * kFrames);
   for (uint32_t frame = 2; frame < 2 * kFrames; ++frame) tester_.Load(frame);
   std::vector<uint32_t> all;

@@ -45,7 +45,7 @@ void ExpectEachHasItsOwn(const std::vector<std::byte*>& pages, const FrameAddres
     EXPECT_EQ(addresses.view()[frame], page);
     EXPECT_TRUE(frames.insert(frame).second);
   }
-  EXPECT_LE(addresses.size(), pages.size() + pages.size() / 3);
+  EXPECT_LE(addresses.size(), pages.size() + pages.size() / 63);
 }
 
 TEST(FrameAddressesTest, OneFrame) { ExpectEachHasItsOwn({At(1000003)}, Make({At(1000003)})); }

@@ -23,6 +23,7 @@
 namespace fixpool::tests {
 namespace {
 
+using storage::CacheStats;
 using storage::FileId;
 using storage::PageCache;
 using storage::PageId;
@@ -327,6 +328,37 @@ TEST(PageCacheCreateTest, PartsOfTheCallerAreGivenBack) {
               absl::StatusCode::kResourceExhausted);
   }
   EXPECT_EQ(arena->free_count(), 64u);
+}
+
+// The tables of a cache that pages come and go in: less than 40 bytes a frame, and words.
+TEST(PageCacheCreateTest, TablesAreSmall) {
+  constexpr size_t kFrames = 1 << 14;
+  auto cache =
+      *PageCache::Create({.memory_bytes = kFrames * kPageBytes, .ladder = OrdinaryPages()});
+  ASSERT_EQ(cache->frame_count(), kFrames);
+  ScratchDirectory scratch;
+  const FileId file = *cache->OpenFile(scratch.path() + "/data.db", {.create = true});
+  EXPECT_EQ(cache->Stats().word_bytes, 0u);
+  // More than there are frames for, in one stretch of the file after the other.
+  constexpr uint64_t kPages = kFrames + kFrames / 8;
+  for (uint64_t page = 0; page < kPages; ++page) {
+    ASSERT_TRUE(cache->Make({file, page}).ok());
+    // So that an eviction need not wait for the disk.
+    if (page % 4096 == 4095) {
+      ASSERT_TRUE(cache->Flush(file).ok());
+    }
+  }
+  for (uint64_t page = 0; page < kPages; page += 7) ASSERT_TRUE(cache->Read({file, page}).ok());
+  const CacheStats stats = cache->Stats();
+  EXPECT_GE(stats.evictions, kPages - kFrames);
+  EXPECT_GE(stats.word_bytes, kFrames * 8);
+  EXPECT_LE(stats.word_bytes, kPages * 8);
+  EXPECT_LE(stats.metadata_bytes - stats.word_bytes, kFrames * 40) << stats.ToString();
+  EXPECT_GT(stats.metadata_bytes - stats.word_bytes, kFrames * 32) << stats.ToString();
+  ASSERT_TRUE(cache->CloseFile(file).ok());
+  EXPECT_EQ(cache->Stats().word_bytes, 0u);
+  // Nor does closing a file take any for each of its pages.
+  EXPECT_LE(cache->Stats().metadata_bytes, kFrames * 40) << stats.ToString();
 }
 
 TEST(PageCacheCreateTest, PageSmallerThanTheBlocksOfTheDiskIsRefused) {

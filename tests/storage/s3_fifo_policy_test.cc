@@ -255,6 +255,7 @@ TEST(S3FifoPolicyResizeTest, FramesThatWereGivenBackAreAsNew) {
   S3FifoPolicy policy(10, 100'000);
   PolicyTester tester(policy);
   for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(policy.MakeRoom(100'000).ok());
     policy.SetFrameCount(100'000);
     for (uint32_t frame = 0; frame < 100'000; ++frame) tester.Load(frame, Hint::kKeep);
     for (uint32_t frame = 10; frame < 100'000; ++frame) tester.Drop(frame);
