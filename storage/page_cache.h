@@ -99,7 +99,7 @@ class PageCache {
     // enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // How far Resize can go, for which tables are reserved: address space, not memory, of about
-    // 120 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages.
+    // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages.
     std::optional<size_t> max_memory_bytes = std::nullopt;
     // The memory comes in regions of as many bytes, of which the kernel takes up to 1 GiB and
     // 16384: what Resize adds and gives back at a time. Default: a 16th of memory_bytes in whole 2
