@@ -19,13 +19,13 @@ enum class FrameState : uint8_t {
 };
 
 // One page's worth of memory and what it holds. A value of FrameTable, which keeps counts of
-// frames by kind: fields are changed through FrameTable::Edit alone. What is to be known of a
-// frame only while something special is the matter with it is in its BusyFrame.
+// frames by kind: fields are changed by it alone, or through FrameTable::Edit. What is to be known
+// of a frame only while something special is the matter with it is in its BusyFrame.
 //
 // Shape: 16 bytes; zeros are a hole. The page's file is named by its slot alone, since it is open
 // as long as a frame holds a page of it.
-// Guarded by the cache's lock. But `dirty` may be read by who holds the page exclusively: it is
-// in a memory location that nobody writes meanwhile, apart from the rest.
+// Guarded by the cache's lock. But `dirty` may be read by who holds the page exclusively:
+// `page_low` keeps it apart from the bits before, and nobody writes it or its neighbour meanwhile.
 struct Frame {
   static constexpr int kPageBits = 51;  // 2^63 bytes of 4 KiB pages
   static constexpr int kSlotBits = 16;  // PageFileTable::kMaxFiles

@@ -73,7 +73,7 @@ class FrameTable {
     BusyFrame& busy_;
   };
 
-  // The only way to change a frame, captured. One at a time for each frame.
+  // The way to change a frame, captured. One at a time for each frame.
   class [[nodiscard]] Edit {
    public:
     Edit(FrameTable& table, FrameIndex index)
@@ -187,7 +187,7 @@ class FrameTable {
   // a Capture.
   void SetWanted(FrameIndex index) { busy_[at(index).busy].wanted = true; }
 
-  // The page was changed by who holds it exclusively, for which it need not be captured.
+  // The page was changed, says who holds it exclusively; for that it need not be captured.
   void MarkDirty(FrameIndex index);
   // Whether the page was changed since it was written, for who holds it exclusively: then
   // nobody changes that.

@@ -88,24 +88,39 @@ class HitPath {
                            epoch_, seen.epoch);
   }
 
+  // Pages that are looked at, or fetched, side by side: about what a core can wait for at once.
+  static constexpr size_t kSideBySide = 16;
+
   // Asks the processor for the words of the pages, and then for the first bytes of those pages
   // that are in memory, so that it fetches them side by side.
   void PrefetchLines(absl::Span<const PageId> pages) const {
-    constexpr size_t kAtATime = 16;  // about what a core can wait for at once
-    std::array<const AtomicPageWord*, kAtATime> words;
-    while (!pages.empty()) {
-      const size_t count = std::min(pages.size(), kAtATime);
-      for (size_t i = 0; i < count; ++i) {
-        words[i] = words_.Find(pages[i]).word;
-        __builtin_prefetch(words[i]);
-      }
-      for (size_t i = 0; i < count; ++i) {
-        if (words[i] == nullptr) continue;
-        const PageWord seen(words[i]->load(std::memory_order_relaxed));
-        if (seen.present()) __builtin_prefetch(DataOf(seen.frame()));
-      }
-      pages.remove_prefix(count);
-    }
+    ForGroups(pages,
+              [this](absl::Span<const PageId>, absl::Span<const PageWords::Place> places, size_t) {
+                for (const PageWords::Place& place : places) {
+                  if (place.word == nullptr) continue;
+                  const PageWord seen(place.word->load(std::memory_order_relaxed));
+                  if (seen.present()) __builtin_prefetch(DataOf(seen.frame()));
+                }
+              });
+  }
+
+  // TryOptimistic of all of them, with the first bytes on their way when it returns. guards is as
+  // long as pages.
+  void TryOptimisticMany(absl::Span<const PageId> pages, OptimisticGuard* guards) const {
+    const uint64_t epoch = epoch_->Now();
+    ForGroups(pages,
+              [this, epoch, guards](absl::Span<const PageId> group,
+                                    absl::Span<const PageWords::Place> places, size_t first) {
+                for (size_t i = 0; i < group.size(); ++i) {
+                  const Seen seen = SeenAt(places[i], group[i], Hint::kNormal, epoch);
+                  if (ABSL_PREDICT_FALSE(seen.word == nullptr)) {
+                    guards[first + i] = OptimisticGuard();
+                    continue;
+                  }
+                  __builtin_prefetch(DataOf(seen.bits.frame()));
+                  guards[first + i] = GuardOf(seen, group[i]);
+                }
+              });
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryShared(PageId page, Hint hint) const {
@@ -140,12 +155,7 @@ class HitPath {
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Seen TryOptimistic(PageId page, Hint hint) const {
     const uint64_t epoch = epoch_->Now();
-    const PageWords::Place place = words_.Find(page);
-    if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
-    const PageWord seen = Load(*place.word);
-    if (ABSL_PREDICT_FALSE(!seen.readable() || !IsCurrent(place, page))) return {};
-    CountHit(seen.frame(), hint);
-    return {.word = place.word, .bits = seen, .epoch = epoch};
+    return SeenAt(words_.Find(page), page, hint, epoch);
   }
 
   // The same for pages that were there before: HintedHold and HintedGuard of what these find.
@@ -172,6 +182,31 @@ class HitPath {
   }
 
  private:
+  // Calls visit(group, places, first) for the pages, kSideBySide at a time, when the processor has
+  // been asked for all words of the group.
+  template <typename Visit>
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void ForGroups(absl::Span<const PageId> pages, Visit visit) const {
+    std::array<PageWords::Place, kSideBySide> places;
+    for (size_t first = 0; first < pages.size(); first += kSideBySide) {
+      const absl::Span<const PageId> group = pages.subspan(first, kSideBySide);
+      for (size_t i = 0; i < group.size(); ++i) {
+        places[i] = words_.Find(group[i]);
+        __builtin_prefetch(places[i].word);
+      }
+      visit(group, absl::MakeConstSpan(places.data(), group.size()), first);
+    }
+  }
+
+  // `epoch` is from before.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Seen SeenAt(const PageWords::Place& place, PageId page, Hint hint,
+                                           uint64_t epoch) const {
+    if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
+    const PageWord seen = Load(*place.word);
+    if (ABSL_PREDICT_FALSE(!seen.readable() || !IsCurrent(place, page))) return {};
+    CountHit(seen.frame(), hint);
+    return {.word = place.word, .bits = seen, .epoch = epoch};
+  }
+
   // Of a frame that the word has confirmed. By way of a register of which the compiler knows
   // nothing: it would find out that the word's frame is the same, and wait for that.
   std::byte* HintedData(const PageHint& hint) const {

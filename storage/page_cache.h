@@ -18,6 +18,7 @@
 #include "absl/utility/utility.h"
 #include "fixpool/arena/ladder.h"
 #include "fixpool/arena/page_arena.h"
+#include "fixpool/io/check.h"
 #include "fixpool/io/engine_options.h"
 #include "fixpool/io/environment.h"
 #include "fixpool/io/io_engine.h"
@@ -250,6 +251,15 @@ class PageCache {
     return hit_path_.GuardOf(hit, page);
   }
 
+  // The same of many pages, guards[i] of pages[i], for who visits all of them: the processor
+  // fetches them side by side. A few ns a page; best in groups of about 16, as many as a core can
+  // wait for at once. guards are as many as pages (CHECKed).
+  void TryReadOptimisticMany(absl::Span<const PageId> pages,
+                             absl::Span<OptimisticGuard> guards) const {
+    FIXPOOL_CHECK(guards.size() == pages.size(), "as many guards as pages are wanted");
+    hit_path_.TryOptimisticMany(pages, guards.data());
+  }
+
   // The same of a page that was had before, at the cost of a pointer to it: see PageHint. None also
   // if the page is not in the same frame any more; then the page's number leads to it. It may have
   // been changed since: the guard's UnchangedSince tells.
@@ -310,8 +320,8 @@ class PageCache {
   }
 
   // Asks the processor to fetch the first bytes of those pages that are in memory into its caches,
-  // side by side, for who is about to visit all of them. Does nothing else; a few ns a page. Of use
-  // in groups of about 16, as many as a core can wait for at once.
+  // side by side, for who is about to visit all of them otherwise than by TryReadOptimisticMany.
+  // Does nothing else; a few ns a page.
   void PrefetchLines(absl::Span<const PageId> pages) const { hit_path_.PrefetchLines(pages); }
 
   // Starts reading those pages that are not in memory, together, and returns how many: as

@@ -1,7 +1,11 @@
 #include <array>
+#include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/types/span.h"
 #include "fixpool/storage/page_cache.h"
 #include "gtest/gtest.h"
 #include "tests/storage/cache_fixture.h"
@@ -16,16 +20,8 @@ using storage::PageId;
 using storage::ReadGuard;
 using storage::WriteGuard;
 
-class PageCacheReadManyTest : public ::testing::Test {
+class PageCacheReadManyTest : public FakeCacheTest {
  protected:
-  void Start(uint32_t frames, uint64_t pages) {
-    path_ = scratch_.MakeFile("data.db", FileText(pages));
-    stack_.emplace(&environment_, frames);
-    file_ = *cache().OpenFile(path_);
-  }
-  PageCache& cache() { return *stack_->cache; }
-  FakeEngine& engine() { return *stack_->engine; }
-  PageId Page(uint64_t page_number) const { return {file_, page_number}; }
   std::vector<absl::StatusOr<ReadGuard>> ReadMany(std::vector<uint64_t> numbers,
                                                   absl::Duration timeout = absl::Seconds(1)) {
     std::vector<PageId> pages;
@@ -35,11 +31,6 @@ class PageCacheReadManyTest : public ::testing::Test {
     return guards;
   }
 
-  ManualEnvironment environment_;
-  ScratchDirectory scratch_;
-  std::string path_;
-  std::optional<FakeStack> stack_;
-  storage::FileId file_;
   size_t count_ = 0;
 };
 
@@ -107,6 +98,48 @@ TEST_F(PageCacheReadManyTest, TimeoutIsForAllTogether) {
     EXPECT_EQ(guards[i].status().code(), absl::StatusCode::kResourceExhausted);
   }
   EXPECT_EQ(environment_.NowNs() - before_ns, 5'000'000'000);
+}
+
+// ---- Many looks at once ----
+
+TEST_F(PageCacheReadManyTest, LooksAtThoseThatAreInMemory) {
+  Start(40, 100);
+  std::vector<PageId> pages;
+  for (uint64_t page = 0; page < 40; ++page) {
+    pages.push_back(Page(page));
+    if (page % 3 != 0) ExpectVersion(page, 0);
+  }
+  pages.push_back({storage::FileId(9, 9), 1});
+  pages.push_back(Page(uint64_t{1} << 40));
+  const storage::CacheStats before = cache().Stats();
+  cache().PrefetchLines(pages);
+  EXPECT_EQ(cache().Stats().hits, before.hits) << "a look of the processor's is no hit";
+  std::vector<storage::OptimisticGuard> guards(pages.size());
+  cache().TryReadOptimisticMany(pages, absl::MakeSpan(guards));
+  for (uint64_t page = 0; page < 40; ++page) {
+    ASSERT_EQ(guards[page].has_page(), page % 3 != 0) << page;
+    if (!guards[page].has_page()) continue;
+    EXPECT_EQ(guards[page].page_id(), Page(page));
+    std::string seen(kPageBytes, ' ');
+    guards[page].view().CopyTo(0, std::as_writable_bytes(std::span(seen.data(), seen.size())));
+    EXPECT_TRUE(seen == PageText(page)) << page;
+    EXPECT_TRUE(guards[page].StillValid());
+  }
+  EXPECT_FALSE(guards[40].has_page());
+  EXPECT_FALSE(guards[41].has_page());
+  EXPECT_EQ(cache().Stats().hits, before.hits + 26);
+  EXPECT_EQ(cache().Stats().misses, before.misses);
+  Change(1);
+  EXPECT_FALSE(guards[1].StillValid());
+  EXPECT_TRUE(guards[2].StillValid());
+  cache().TryReadOptimisticMany({}, {});
+}
+
+TEST_F(PageCacheReadManyTest, AsManyLooksAsPages) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  Start(4, 8);
+  const PageId page = Page(1);
+  EXPECT_DEATH(cache().TryReadOptimisticMany({&page, 1}, {}), "as many guards as pages");
 }
 
 }  // namespace
