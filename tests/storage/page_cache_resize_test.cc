@@ -35,6 +35,7 @@
 #include "gtest/gtest.h"
 #include "tests/storage/cache_fixture.h"
 #include "tests/storage/level_fixture.h"
+#include "tests/support/fake_buffer_table.h"
 #include "tests/support/fake_engine.h"
 #include "tests/support/manual_environment.h"
 #include "tests/support/process_memory.h"
@@ -244,6 +245,23 @@ TEST_F(PageCacheResizeTest, NoSlotsForMoreRegions) {
   ExpectFrames(16);
   ASSERT_TRUE(Resize(4).ok());
   ExpectFrames(32);
+  ExpectVersions(0);
+}
+
+TEST_F(PageCacheResizeTest, RegionThatARingKeepsIsLost) {
+  Start(3);
+  ExpectVersions(0);
+  FakeBufferTable table;
+  ASSERT_TRUE(registry_->Attach(&table).ok());
+  table.RefuseToClear(true);
+  const absl::Status status = Resize(2);
+  EXPECT_TRUE(absl::IsInternal(status)) << status;
+  table.RefuseToClear(false);
+  registry_->Abandon(&table);
+  ExpectFrames(16);
+  ExpectVersions(0);
+  ASSERT_TRUE(Resize(3).ok());
+  ExpectFrames(24);
   ExpectVersions(0);
 }
 
@@ -484,11 +502,12 @@ TEST_P(PageCacheResizeLevelsTest, ResidentMemoryFollowsBothWays) {
     EXPECT_EQ(cache().frame_count(), 64 * kMiB / kPageBytes);
     ExpectFile();
     const size_t large_bytes = StatusKib("VmRSS") * 1024;
-    EXPECT_GE(large_bytes, small_bytes + 55 * kMiB);
+    // 56 MiB, but for what else the process (a sanitizer, for one) makes of its memory meanwhile.
+    EXPECT_GE(large_bytes, small_bytes + 48 * kMiB);
     const absl::Status status = cache().Resize(8 * kMiB);
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(cache().frame_count(), 8 * kMiB / kPageBytes);
-    EXPECT_LE(StatusKib("VmRSS") * 1024 + 55 * kMiB, large_bytes);
+    EXPECT_LE(StatusKib("VmRSS") * 1024 + 48 * kMiB, large_bytes);
     ExpectFile();
   }
 }
