@@ -112,9 +112,10 @@ class PageArena {
 
   // All of it, or an error and nothing left behind.
   // InvalidArgument: no registry, an option out of its range, or as Mapping::Create.
-  // ResourceExhausted: no memory, no huge pages where required, fewer free slots in the
-  // registry than regions, RLIMIT_MEMLOCK where fixed buffers are required. Others as
-  // Mapping::Create and FixedBufferRegistry::Register; the message names the region.
+  // ResourceExhausted: no memory (more than the machine has in all, for one), no huge pages where
+  // required, fewer free slots in the registry than regions, RLIMIT_MEMLOCK where fixed buffers are
+  // required. Others as Mapping::Create and FixedBufferRegistry::Register; the message names the
+  // region.
   static absl::StatusOr<std::unique_ptr<PageArena>> Create(io::FixedBufferRegistry* registry,
                                                            Options options);
   static absl::StatusOr<std::unique_ptr<PageArena>> Create(io::FixedBufferRegistry* registry) {
@@ -185,6 +186,8 @@ class PageArena {
   void RemoveOwner(PageOwner* owner);
 
   uint32_t page_bytes() const { return options_.page_bytes; }
+  // Options::region_bytes, rounded: what Shrink gives back at a time, but for a last, smaller one.
+  size_t region_bytes() const { return options_.region_bytes; }
   // In pages of page_bytes(), as all counts. Changes with Grow and Shrink.
   size_t page_count() const { return page_count_.load(std::memory_order_relaxed); }
   // Exact while no other thread allocates or frees. Looks into all threads' magazines.

@@ -1,5 +1,7 @@
 // How a PageArena grows and shrinks.
 
+#include <sys/sysinfo.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -32,6 +34,19 @@ absl::Status CheckCapacity(const io::FixedBufferRegistry& registry, size_t size_
                    FormatBytes(region_bytes), ", but the registry has ", free, " free slots of ",
                    registry.capacity(), "; raise FixedBufferRegistry::Options::capacity (at most ",
                    io::FixedBufferRegistry::kMaxRegions, ") or region_bytes"));
+}
+
+// Memory is faulted in at once, so that the kernel would find out by ending a process.
+absl::Status CheckMachine(size_t present_bytes, size_t size_bytes) {
+  struct sysinfo machine;
+  if (sysinfo(&machine) != 0) return absl::OkStatus();
+  const size_t machine_bytes = size_t{machine.totalram} * machine.mem_unit;
+  if (present_bytes <= machine_bytes && size_bytes <= machine_bytes - present_bytes) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "PageArena: ", FormatBytes(size_bytes), " more than ", FormatBytes(present_bytes),
+      ", but the machine has ", FormatBytes(machine_bytes), " in all"));
 }
 
 // `status` with the words of where it happened in front, code and payloads kept.
@@ -170,6 +185,10 @@ absl::Status PageArena::Grow(size_t bytes) {
   const size_t size_bytes = RoundUpToPages(bytes, region_bytes, options_.page_bytes);
   const ResizeTurn turn(*this, io::Deadline::Infinite());
   if (absl::Status status = CheckCapacity(*registry_, size_bytes, region_bytes); !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = CheckMachine(page_count() * options_.page_bytes, size_bytes);
+      !status.ok()) {
     return status;
   }
   std::vector<Region> made;

@@ -7,14 +7,21 @@
 
 namespace fixpool::storage {
 
-absl::StatusOr<BusyFramePool> BusyFramePool::Create(uint32_t capacity) {
-  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::Reserve(size_t{capacity} * sizeof(Slot));
+absl::StatusOr<BusyFramePool> BusyFramePool::Create(uint32_t capacity, uint32_t most) {
+  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::ReserveAddresses(size_t{most} * sizeof(Slot));
   if (!memory.ok()) return memory.status();
-  return BusyFramePool(*std::move(memory), capacity);
+  BusyFramePool pool(*std::move(memory));
+  if (absl::Status status = pool.MakeRoom(capacity); !status.ok()) return status;
+  return pool;
 }
 
-BusyFramePool::BusyFramePool(ZeroedMemory memory, uint32_t capacity)
-    : memory_(std::move(memory)), capacity_(capacity) {}
+BusyFramePool::BusyFramePool(ZeroedMemory memory) : memory_(std::move(memory)) {}
+
+absl::Status BusyFramePool::MakeRoom(uint32_t capacity) {
+  absl::Status status = memory_.MakeAccessible(size_t{capacity} * sizeof(Slot));
+  if (status.ok()) capacity_ = capacity;
+  return status;
+}
 
 BusyFramePool::BusyFramePool(BusyFramePool&& other) noexcept
     : memory_(std::move(other.memory_)),

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/busy_frame.h"
@@ -20,11 +21,17 @@ namespace fixpool::storage {
 // Shape: numbers are 1 to capacity. Addresses are reserved for all of them; memory is taken as far
 // as it was ever used, because the one that was put last is taken next: a cache line each, which
 // then is in the processor's cache.
-// Move-only. Guarded by the cache's lock. Nothing allocates but Create.
+// Move-only. Guarded by the cache's lock. Nothing allocates but Create and MakeRoom.
 class BusyFramePool {
  public:
-  // ResourceExhausted: no address space. `capacity` is at least 1.
-  static absl::StatusOr<BusyFramePool> Create(uint32_t capacity);
+  // ResourceExhausted: no address space for `most`, which MakeRoom can make of `capacity`, or no
+  // memory for that; it is at least 1.
+  static absl::StatusOr<BusyFramePool> Create(uint32_t capacity, uint32_t most);
+  static absl::StatusOr<BusyFramePool> Create(uint32_t capacity) {
+    return Create(capacity, capacity);
+  }
+  // ResourceExhausted: as ZeroedMemory; nothing has changed.
+  absl::Status MakeRoom(uint32_t capacity);
   BusyFramePool(BusyFramePool&& other) noexcept;
   BusyFramePool& operator=(BusyFramePool&&) = delete;
   // Also those that were not put back.
@@ -55,12 +62,12 @@ class BusyFramePool {
   };
   static_assert(sizeof(Slot) == 64);
 
-  BusyFramePool(ZeroedMemory memory, uint32_t capacity);
+  explicit BusyFramePool(ZeroedMemory memory);
   uint32_t MakeOne();
   Slot* slots() const { return reinterpret_cast<Slot*>(memory_.data()); }
 
   ZeroedMemory memory_;
-  const uint32_t capacity_;
+  uint32_t capacity_ = 0;
   uint32_t made_ = 0;  // the first so many have been constructed
   uint32_t in_use_ = 0;
   uint32_t first_free_ = 0;

@@ -1,5 +1,6 @@
 #include "fixpool/storage/cache_state.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,7 +9,8 @@ namespace fixpool::storage {
 
 CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
                        CompletionHandler* handler, Frames frames, Timeouts timeouts,
-                       uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy)
+                       uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy,
+                       std::optional<uint32_t> free_frames)
     : arena(arena),
       engine(engine),
       environment(environment),
@@ -18,8 +20,22 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       addresses(std::move(frames.addresses)),
       reaper(engine, environment, handler),
       frames(std::move(frames.memory), std::move(frames.places), &words),
+      frame_count(0),
       policy(std::move(policy)),
-      joined_reads(engine->joined_depth(), page_bytes) {}
+      joined_reads(engine->joined_depth(), page_bytes),
+      free_frames(free_frames) {
+  io::MutexLock lock(mutex);
+  FrameCountChanged();
+}
+
+void CacheState::FrameCountChanged() {
+  const uint32_t count = frames.frame_count() - frames.leaving_count();
+  frame_count.store(count, std::memory_order_relaxed);
+  if (policy->frame_count() != count) policy->SetFrameCount(count);
+  low_water = std::min(count / 4, free_frames.value_or(std::min(count / 128, 256u)));
+  FramesChanged();
+  CallKeeper();
+}
 
 FrameIndex CacheState::Find(const PageId& page) const {
   const AtomicPageWord* const word = files.at(page.file).words->FindAny(page.page_number);
@@ -65,7 +81,7 @@ void CacheState::CallKeeper() {
 void CacheState::WakeTasksForFrames() {
   if (!waiters.someone_waits_for_frames()) return;
   const FrameTable::Counts& counts = frames.counts();
-  uint32_t to_be_had = counts.free + counts.evictable;
+  uint32_t to_be_had = frames.available() + counts.evictable;
   if (to_be_had == 0 && transfers < engine->depth()) {
     const bool worth_a_try =
         counts.writable > 0 || (counts.failing > 0 && environment->NowNs() >= retry_writes_at_ns);

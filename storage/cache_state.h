@@ -39,7 +39,7 @@ namespace fixpool::storage {
 // for short stretches of memory work, and never across IoEngine::Submit or Reap, a file's
 // system calls, or a wait.
 struct CacheState {
-  // The pages of the arena that are its frames, and memory for a table of them.
+  // The pages of the arena that are its frames at first, and memory for a table of them.
   struct Frames {
     FrameAddresses addresses;
     std::vector<FrameTable::Place> places;
@@ -53,7 +53,8 @@ struct CacheState {
 
   CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
              CompletionHandler* handler, Frames frames, Timeouts timeouts,
-             uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy);
+             uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy,
+             std::optional<uint32_t> free_frames);
 
   // `timeout` from now, or `otherwise`.
   io::Deadline DeadlineAfter(std::optional<absl::Duration> timeout, absl::Duration otherwise) {
@@ -83,6 +84,8 @@ struct CacheState {
   // the page in this frame; a frame for another page.
   void PageChanged(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void FramesChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // Frames came, or are leaving, or are not any more: what depends on their number follows.
+  void FrameCountChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // If there are too few free frames: see FrameKeeper.
   void CallKeeper() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // To tasks alone, for who tells the threads by other means: a frame, room in the engine.
@@ -106,7 +109,7 @@ struct CacheState {
   const uint32_t page_bytes;
   const Timeouts timeouts;
   const uint32_t read_ahead_pages;  // of a scan at most: see read_ahead.h
-  const FrameAddresses addresses;
+  FrameAddresses addresses;         // changed by one Resize at a time, without the lock
 
   CompletionReaper reaper;
 
@@ -114,6 +117,9 @@ struct CacheState {
   PageWords words;   // guarded by the lock where its header says so
   HitCounters hits;  // of HitPath
   FrameTable frames ABSL_GUARDED_BY(mutex);
+  // Frames that pages are brought into: those that are there but for leaving ones. Written under
+  // the lock.
+  std::atomic<uint32_t> frame_count;
   // But for ReplacementPolicy::Hit, guarded by the lock.
   const std::unique_ptr<ReplacementPolicy> policy;
   PageFileTable files ABSL_GUARDED_BY(mutex);
@@ -130,7 +136,9 @@ struct CacheState {
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);
-  // Free frames that a FrameKeeper, if there is one, is to be called for; 0: there is none.
+  // When fewer are free, a FrameKeeper, if there is one, is called:
+  // PageCache::Options::free_frames.
+  const std::optional<uint32_t> free_frames;
   uint32_t low_water ABSL_GUARDED_BY(mutex) = 0;
   bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;
   std::atomic<uint32_t> keeper_calls{0};  // changes when it is called

@@ -34,6 +34,7 @@ struct CacheStats {
 
   uint64_t evictions = 0;        // pages that gave way to others; all of them clean
   uint64_t eviction_writes = 0;  // writes started to make pages clean for that
+  uint64_t moves = 0;            // pages that changed frames for a Resize
 
   // Frames: frame_count = free + clean + dirty + in_flight.
   uint64_t frame_count = 0;

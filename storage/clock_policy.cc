@@ -18,12 +18,15 @@ struct ClockPolicy::Search {
   bool done() const { return stopped || count == out.size(); }
 };
 
-ClockPolicy::ClockPolicy(uint32_t frame_count, uint32_t max_frames)
-    : ReplacementPolicy({.frame_count = frame_count, .max_frames = max_frames}),
-      entries_(max_frames) {}
+ClockPolicy::ClockPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames)
+    : ReplacementPolicy(
+          {.frame_count = frame_count, .max_frames = max_frames, .most_frames = most_frames}),
+      entries_(max_frames, most_frames) {}
+
+absl::Status ClockPolicy::OnMakeRoom(uint32_t max_frames) { return entries_.MakeRoom(max_frames); }
 
 size_t ClockPolicy::metadata_bytes() const {
-  return max_frames() + entries_.size() * sizeof(Entry) + sizeof(ready_);
+  return max_frames() * (1 + sizeof(Entry)) + sizeof(ready_);
 }
 
 void ClockPolicy::OnLoaded(FrameIndex frame, const PageId&, Hint hint) {
@@ -55,6 +58,31 @@ void ClockPolicy::OnWritten(FrameIndex frame) {
 }
 
 void ClockPolicy::OnWriteFailed(FrameIndex frame) { At(frame).deferred = false; }
+
+// The hand comes by when it comes to the new place.
+void ClockPolicy::OnMoved(FrameIndex from, FrameIndex to) {
+  FIXPOOL_CHECK(!At(to).present && At(from).present,
+                absl::StrCat("frame ", ToInt(from), " moves to ", ToInt(to)));
+  SetHeat(to, HeatOf(from));
+  At(to).present = true;
+  At(to).deferred = At(from).deferred;
+  end_ = std::max(end_, ToInt(to) + 1);
+  At(from).present = false;
+  At(from).deferred = false;
+}
+
+void ClockPolicy::OnDiscardFrom(uint32_t end) {
+  std::array<FrameIndex, kReadyCapacity> kept;
+  uint32_t count = 0;
+  while (ready_size_ > 0) {
+    const FrameIndex frame = PopReady();
+    if (ToInt(frame) < end) kept[count++] = frame;
+  }
+  for (uint32_t i = 0; i < count; ++i) MakeReady(kept[i]);
+  entries_.DiscardFrom(end);
+  end_ = std::min(end_, end);
+  if (hand_ >= end_) hand_ = 0;
+}
 
 void ClockPolicy::MakeReady(FrameIndex frame) {
   Entry& entry = At(frame);

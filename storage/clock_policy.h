@@ -4,9 +4,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/replacement_policy.h"
 
 namespace fixpool::storage {
@@ -23,8 +24,10 @@ namespace fixpool::storage {
 // Source: Corbató, "A paging experiment with the Multics system", 1968.
 class ClockPolicy final : public ReplacementPolicy {
  public:
-  // `frame_count` is 1 to `max_frames`.
-  ClockPolicy(uint32_t frame_count, uint32_t max_frames);
+  // `frame_count` is 1 to `max_frames`, which MakeRoom can raise to `most_frames`.
+  ClockPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames);
+  ClockPolicy(uint32_t frame_count, uint32_t max_frames)
+      : ClockPolicy(frame_count, max_frames, max_frames) {}
   explicit ClockPolicy(uint32_t frame_count) : ClockPolicy(frame_count, frame_count) {}
 
   void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) override;
@@ -32,6 +35,7 @@ class ClockPolicy final : public ReplacementPolicy {
   void OnDropped(FrameIndex frame) override;
   void OnWritten(FrameIndex frame) override;
   void OnWriteFailed(FrameIndex frame) override;
+  void OnMoved(FrameIndex from, FrameIndex to) override;
   size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) override;
   size_t metadata_bytes() const override;
 
@@ -46,7 +50,9 @@ class ClockPolicy final : public ReplacementPolicy {
   static constexpr uint8_t kCold = kMaxHeat - 1;  // no chance
   static constexpr uint32_t kReadyCapacity = 256;
 
-  Entry& At(FrameIndex frame) { return entries_[ToInt(frame)]; }
+  void OnDiscardFrom(uint32_t end) override;
+  absl::Status OnMakeRoom(uint32_t max_frames) override;
+  Entry& At(FrameIndex frame) { return entries_[frame]; }
   void MakeReady(FrameIndex frame);
   FrameIndex PopReady();
   FrameIndex NextOfHand();
@@ -54,9 +60,9 @@ class ClockPolicy final : public ReplacementPolicy {
   void GoRound(Search& search);
   void Propose(Search& search, FrameIndex frame);
 
-  std::vector<Entry> entries_;  // by frame
+  FrameArray<Entry> entries_;
   uint32_t hand_ = 0;
-  uint32_t end_ = 0;      // frames from here on never held a page
+  uint32_t end_ = 0;      // frames from here on hold no page
   uint32_t present_ = 0;  // how many are
   // A ring: those that were written back, and those that were loaded for scans. What does not
   // fit is met by the hand.

@@ -9,12 +9,6 @@
 
 namespace fixpool::storage {
 
-FrameKeeper::FrameKeeper(CacheState* state, uint32_t low_water)
-    : state_(*state), low_water_(low_water) {
-  io::MutexLock lock(state_.mutex);
-  state_.low_water = low_water;
-}
-
 FrameKeeper::Next FrameKeeper::Step() {
   IoBatch batch;
   Next next;
@@ -22,13 +16,13 @@ FrameKeeper::Next FrameKeeper::Step() {
     io::MutexLock lock(state_.mutex);
     state_.keeper_sleeps = false;
     calls_ = state_.keeper_calls.load();
+    const uint32_t wanted = 2 * state_.low_water;
     const uint32_t free = state_.frames.available();
-    const size_t missing = 2 * low_water_ > free ? 2 * low_water_ - free : 0;
-    const size_t freed = missing == 0 ? 0 : FreeFrames(state_, missing, batch);
-    if (freed > 0) state_.FramesChanged();
-    if (freed == missing) {
+    const size_t evicted = wanted > free ? FreeFrames(state_, wanted - free, batch) : 0;
+    if (evicted > 0) state_.FramesChanged();
+    if (state_.frames.available() >= wanted) {
       next = Next::kWhenCalled;
-    } else if (freed > 0) {
+    } else if (evicted > 0) {
       next = Next::kAgain;
     } else {
       next = state_.frames.counts().in_flight > 0 ? Next::kWhenWritten : Next::kWhenCalled;

@@ -1,10 +1,9 @@
 #ifndef FIXPOOL_STORAGE_FRAME_KEEPER_H_
 #define FIXPOOL_STORAGE_FRAME_KEEPER_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
 
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/cache_state.h"
 
 namespace fixpool::storage {
@@ -16,10 +15,10 @@ namespace fixpool::storage {
 //   while (keeper.Step() == FrameKeeper::Next::kAgain) {}
 //
 // Called for when fewer than the low-water mark are free (CacheState::CallKeeper), it goes on until
-// there are twice as many. That nothing can be evicted is no error: those who miss find that out
-// for themselves, and wait or fail.
-// A step is short, waits for nothing and takes the lock once. Whoever runs the steps (KeeperThread;
-// a test) decides when. One at a time. Outlived by the state.
+// there are twice as many. The mark moves with the number of frames. That nothing can be evicted is
+// no error: those who miss find that out for themselves, and wait or fail. A step is short, waits
+// for nothing and takes the lock once. Whoever runs the steps (KeeperThread; a test) decides when.
+// One at a time. Outlived by the state.
 class FrameKeeper {
  public:
   enum class Next : uint8_t {
@@ -28,7 +27,7 @@ class FrameKeeper {
     kWhenCalled,   // when CacheState::keeper_calls is not calls() any more
   };
 
-  FrameKeeper(CacheState* state, uint32_t low_water);
+  explicit FrameKeeper(CacheState* state) : state_(*state) {}
   FrameKeeper(const FrameKeeper&) = delete;
   FrameKeeper& operator=(const FrameKeeper&) = delete;
 
@@ -38,7 +37,6 @@ class FrameKeeper {
 
  private:
   CacheState& state_;
-  const uint32_t low_water_;
   uint32_t calls_ = 0;
 };
 

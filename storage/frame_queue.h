@@ -3,10 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
-#include "fixpool/storage/frame.h"
+#include "fixpool/storage/frame_array.h"
+#include "fixpool/storage/frame_index.h"
 
 namespace fixpool::storage {
 
@@ -18,24 +19,40 @@ namespace fixpool::storage {
 //   other.PushNewest(fifo.PopOldest());
 //
 // Queues over the same links share 8 bytes for each frame, which is in one of them at most;
-// who uses them knows in which. Nothing allocates but the links. Guarded by the policy's lock.
+// who uses them knows in which. Nothing allocates but the links, which take memory for frames that
+// were in a queue (see FrameArray). Guarded by the policy's lock.
 class FrameQueue {
  public:
   class Links {
    public:
-    explicit Links(uint32_t frame_count) : links_(frame_count) {}
-    size_t size_bytes() const { return links_.size() * sizeof(Link); }
+    explicit Links(uint32_t frames) : links_(frames) {}
+    // As FrameArray.
+    Links(uint32_t frames, uint32_t most_frames) : links_(frames, most_frames) {}
+    absl::Status MakeRoom(uint32_t frames) { return links_.MakeRoom(frames); }
+    // None of the frames from `end` on is in a queue; their memory is given back.
+    void DiscardFrom(uint32_t end) { links_.DiscardFrom(end); }
+    static constexpr size_t BytesFor(uint32_t frames) { return frames * sizeof(Link); }
 
    private:
     friend class FrameQueue;
-    struct Link {
-      FrameIndex older = kNoFrame;
-      FrameIndex newer = kNoFrame;
-    };
-    Link& operator[](FrameIndex frame) { return links_[ToInt(frame)]; }
-    const Link& operator[](FrameIndex frame) const { return links_[ToInt(frame)]; }
+    // A frame's number and 1, so that zero is none.
+    class End {
+     public:
+      constexpr End() = default;
+      constexpr End(FrameIndex frame) : number_(ToInt(frame) + 1) {}  // NOLINT: implicit
+      constexpr operator FrameIndex() const { return FrameIndex{number_ - 1}; }
 
-    std::vector<Link> links_;  // by frame
+     private:
+      uint32_t number_ = 0;
+    };
+    struct Link {
+      End older;
+      End newer;
+    };
+    Link& operator[](FrameIndex frame) { return links_[frame]; }
+    const Link& operator[](FrameIndex frame) const { return links_[frame]; }
+
+    FrameArray<Link> links_;
   };
 
   // `links` must outlive the queue.
@@ -51,22 +68,29 @@ class FrameQueue {
   // The frame is in no queue.
   void PushNewest(FrameIndex frame) {
     (*links_)[frame] = {.older = newest_, .newer = kNoFrame};
-    (newest_ == kNoFrame ? oldest_ : (*links_)[newest_].newer) = frame;
+    SetNewer(newest_, frame);
     newest_ = frame;
     ++size_;
   }
   void PushOldest(FrameIndex frame) {
     (*links_)[frame] = {.older = kNoFrame, .newer = oldest_};
-    (oldest_ == kNoFrame ? newest_ : (*links_)[oldest_].older) = frame;
+    SetOlder(oldest_, frame);
     oldest_ = frame;
     ++size_;
   }
   // The frame is in this queue.
   void Remove(FrameIndex frame) {
     const Links::Link link = (*links_)[frame];
-    (link.older == kNoFrame ? oldest_ : (*links_)[link.older].newer) = link.newer;
-    (link.newer == kNoFrame ? newest_ : (*links_)[link.newer].older) = link.older;
+    SetNewer(link.older, link.newer);
+    SetOlder(link.newer, link.older);
     --size_;
+  }
+  // The frame is in this queue, and `by` in none, which is to have its place.
+  void Replace(FrameIndex frame, FrameIndex by) {
+    const Links::Link link = (*links_)[frame];
+    (*links_)[by] = link;
+    SetNewer(link.older, by);
+    SetOlder(link.newer, by);
   }
   // The queue is not empty.
   FrameIndex PopOldest() {
@@ -76,6 +100,22 @@ class FrameQueue {
   }
 
  private:
+  // The neighbour of `frame`; of kNoFrame, the queue's end on that side.
+  void SetNewer(FrameIndex frame, FrameIndex newer) {
+    if (frame == kNoFrame) {
+      oldest_ = newer;
+    } else {
+      (*links_)[frame].newer = newer;
+    }
+  }
+  void SetOlder(FrameIndex frame, FrameIndex older) {
+    if (frame == kNoFrame) {
+      newest_ = older;
+    } else {
+      (*links_)[frame].older = older;
+    }
+  }
+
   Links* links_;
   FrameIndex oldest_ = kNoFrame;
   FrameIndex newest_ = kNoFrame;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
@@ -17,6 +18,10 @@ using Verdict = ReplacementPolicy::Verdict;
 constexpr uint32_t kWritesPerSearch = 16;
 
 constexpr int64_t kFutileSearchPauseNs = 10'000'000;
+
+// Pages in leaving frames that one who needs a frame lets go of, at most, for the sake of those
+// who wait for the lock.
+constexpr int kLeavingPerSearch = 256;
 
 // One walk through the policy's candidates.
 class VictimSearch {
@@ -104,7 +109,11 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
   if (counts.evictable + counts.writable == 0 && !retry_failed) return kNoFrame;
   VictimSearch search(reserve, retry_failed, batch);
   FrameIndex victim = kNoFrame;
-  (void)search.Run(state, absl::MakeSpan(&victim, 1));
+  for (int step = 0; step < kLeavingPerSearch; ++step) {
+    if (search.Run(state, absl::MakeSpan(&victim, 1)) == 0) break;
+    if (!state.frames.leaving(victim)) break;
+    state.frames.PutFree(std::exchange(victim, kNoFrame));
+  }
   if (retry_failed && search.writes_started() == 0) {
     // They are held by somebody, or their file takes no writes: not worth a look at once.
     state.retry_writes_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;

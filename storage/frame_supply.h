@@ -20,6 +20,9 @@ namespace fixpool::storage {
 // failed are left alone, unless there is nothing else, and then not more often than the
 // pause in CacheState allows.
 //
+// Frames that are leaving (FrameTable::Leave) are given to nobody: a page in one that the policy
+// lets go of has gone, and the search goes on, for some steps.
+//
 // The frame is in no list and no table, with state kFree; the caller fills it or puts it
 // back. kNoFrame: there is none at the moment. `reserve`: transfers that the caller is going
 // to start itself, in the same batch.
@@ -33,8 +36,8 @@ size_t TakeFrames(CacheState& state, absl::Span<FrameIndex> out, uint32_t reserv
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
 // Takes frames as TakeFrame would, up to `count` and up to 16 of them, and puts them on the list of
-// free ones, for later calls of TakeFrame. Returns how many. Writes of dirty pages that it puts in
-// `batch` leave half of what the engine takes to others.
+// free ones, for later calls of TakeFrame. Returns how many, those that are leaving included.
+// Writes of dirty pages that it puts in `batch` leave half of what the engine takes to others.
 size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 

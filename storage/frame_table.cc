@@ -11,28 +11,122 @@ namespace fixpool::storage {
 static_assert(PageWord::kMaxFrames < 1u << Frame::kBusyBits);
 static_assert(PageWords::kMaxFiles <= 1u << Frame::kSlotBits);
 
-absl::StatusOr<FrameTable::Memory> FrameTable::Memory::Reserve(uint32_t size) {
-  absl::StatusOr<ZeroedMemory> frames = ZeroedMemory::Reserve(size_t{size} * sizeof(Frame));
+absl::StatusOr<FrameTable::Memory> FrameTable::Memory::Reserve(uint32_t size, uint32_t most) {
+  absl::StatusOr<ZeroedMemory> frames =
+      ZeroedMemory::ReserveAddresses(size_t{most} * sizeof(Frame));
   if (!frames.ok()) return frames.status();
-  absl::StatusOr<BusyFramePool> busy = BusyFramePool::Create(size);
+  absl::StatusOr<BusyFramePool> busy = BusyFramePool::Create(size, most);
   if (!busy.ok()) return busy.status();
-  return Memory(size, *std::move(frames), *std::move(busy));
+  if (absl::Status status = frames->MakeAccessible(size_t{size} * sizeof(Frame)); !status.ok()) {
+    return status;
+  }
+  return Memory(*std::move(frames), *std::move(busy));
 }
 
-FrameTable::Memory::Memory(uint32_t size, ZeroedMemory frames, BusyFramePool busy)
-    : size_(size), frames_(std::move(frames)), busy_(std::move(busy)) {}
+FrameTable::Memory::Memory(ZeroedMemory frames, BusyFramePool busy)
+    : frames_(std::move(frames)), busy_(std::move(busy)) {}
 
 FrameTable::FrameTable(Memory memory, std::vector<Place> places, PageWords* words)
     : words_(words),
-      size_(memory.size_),
       frame_memory_(std::move(memory.frames_)),
       frames_(reinterpret_cast<Frame*>(frame_memory_.data())),
       busy_(std::move(memory.busy_)) {
-  std::sort(places.begin(), places.end(),
+  Add(places);
+}
+
+// ---- Coming and going ----
+
+absl::Status FrameTable::MakeRoom(uint32_t size) {
+  if (absl::Status status = frame_memory_.MakeAccessible(size_t{size} * sizeof(Frame));
+      !status.ok()) {
+    return status;
+  }
+  return busy_.MakeRoom(size);
+}
+
+void FrameTable::Add(absl::Span<const Place> places) {
+  std::vector<Place> sorted(places.begin(), places.end());
+  std::sort(sorted.begin(), sorted.end(),
             [](const Place& a, const Place& b) { return a.index < b.index; });
-  for (const Place& place : places) AddFrame(place);
+  if (!sorted.empty()) size_ = std::max(size_, ToInt(sorted.back().index) + 1);
+  FIXPOOL_CHECK(size_ * sizeof(Frame) <= frame_memory_.accessible_bytes(),
+                "more frames than there is room for");
+  leaving_.resize(size_);
+  for (const Place& place : sorted) AddFrame(place);
   // So that the first is taken first.
-  for (auto place = places.rbegin(); place != places.rend(); ++place) PushFree(place->index);
+  for (auto place = sorted.rbegin(); place != sorted.rend(); ++place) PushFree(place->index);
+}
+
+void FrameTable::Leave(absl::Span<const FrameIndex> frames) {
+  for (const FrameIndex index : frames) {
+    if (leaving_[ToInt(index)]) continue;
+    leaving_[ToInt(index)] = true;
+    ++leaving_count_;
+  }
+  // The list without them, in the same order.
+  std::vector<FrameIndex> stay;
+  stay.reserve(available_);
+  while (available_ > 0) {
+    const FrameIndex index = TakeFree();
+    if (!leaving(index)) stay.push_back(index);
+  }
+  for (auto index = stay.rbegin(); index != stay.rend(); ++index) PushFree(*index);
+}
+
+void FrameTable::Stay(absl::Span<const FrameIndex> frames) {
+  for (const FrameIndex index : frames) {
+    if (!leaving_[ToInt(index)]) continue;
+    leaving_[ToInt(index)] = false;
+    --leaving_count_;
+    if (at(index).state == FrameState::kFree) PushFree(index);
+  }
+}
+
+arena::PageHandle FrameTable::Remove(FrameIndex index) {
+  FIXPOOL_CHECK(leaving(index) && at(index).state == FrameState::kFree && at(index).busy == 0,
+                "a frame was removed that is in use");
+  leaving_[ToInt(index)] = false;
+  --leaving_count_;
+  --frame_count_;
+  --kinds_[kFree];
+  const arena::PageHandle handle = HandleOf(index);
+  at(index) = Frame();
+  return handle;
+}
+
+bool FrameTable::Trim(uint32_t most) {
+  const uint32_t before = size_;
+  const auto ends_in_a_hole = [this] {
+    return size_ > 0 && frames_[size_ - 1].state == FrameState::kHole;
+  };
+  while (before - size_ < most && ends_in_a_hole()) --size_;
+  leaving_.resize(size_);
+  constexpr size_t kUnitBytes = 4096;  // of what the kernel gives and takes
+  const auto whole = [](size_t bytes) {
+    return (bytes + kUnitBytes - 1) / kUnitBytes * kUnitBytes;
+  };
+  const size_t first_bytes = whole(size_ * sizeof(Frame));
+  const size_t end_bytes = whole(before * sizeof(Frame));
+  if (first_bytes < end_bytes) frame_memory_.Discard(first_bytes, end_bytes - first_bytes);
+  return ends_in_a_hole();
+}
+
+void FrameTable::MoveContents(FrameIndex from, FrameIndex to) {
+  Edit source(*this, from);
+  Edit target(*this, to);
+  FIXPOOL_CHECK(source->state == FrameState::kResident && source.busy().word == nullptr &&
+                    !source.busy().pinned() && source.busy().latch.calm() &&
+                    target->state == FrameState::kFree && target.busy().word == nullptr,
+                "a page was moved that is in use, or to where another is");
+  target->page_high = source->page_high;
+  target->page_low = source->page_low;
+  target->file_slot = source->file_slot;
+  target->state = FrameState::kResident;
+  target->dirty = source->dirty;
+  target.busy().write_failed = std::exchange(source.busy().write_failed, false);
+  target.busy().error = std::exchange(source.busy().error, absl::OkStatus());
+  source->state = FrameState::kFree;
+  source->dirty = false;
 }
 
 void FrameTable::AddFrame(const Place& place) {
@@ -45,6 +139,8 @@ void FrameTable::AddFrame(const Place& place) {
   ++frame_count_;
   ++kinds_[kFree];
 }
+
+// ---- Free frames ----
 
 void FrameTable::PushFree(FrameIndex index) {
   at(index).page_low = ToInt(first_free_);
@@ -69,7 +165,7 @@ void FrameTable::PutFree(FrameIndex index) {
         "a frame was freed that is still in use");
     frame->state = FrameState::kFree;
   }
-  PushFree(index);
+  if (!leaving(index)) PushFree(index);
 }
 
 bool FrameTable::TryVacate(FrameIndex index) {
@@ -199,7 +295,7 @@ void FrameTable::Publish(FrameIndex index, Frame& frame, BusyFrame& busy) {
 }
 
 size_t FrameTable::metadata_bytes() const {
-  return size_t{regions_.end()} * sizeof(Frame) + busy_.touched_bytes() + regions_.size_bytes();
+  return size_t{size_} * sizeof(Frame) + busy_.touched_bytes() + regions_.size_bytes();
 }
 
 }  // namespace fixpool::storage

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "fixpool/arena/page_handle.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/busy_frame.h"
@@ -34,9 +36,11 @@ namespace fixpool::storage {
 // and the BusyFrame goes.
 //
 // Shape: 16 bytes a frame, and a cache line for each that is busy at a time.
+// Frames come (Add) and go: one that is leaving is given to nobody any more, and when it has become
+// free it can be removed, which leaves a hole.
 // Invariants: free + clean + dirty + in_flight == frame_count() whenever no Edit is alive. A frame
 // that has no BusyFrame is a hole, or free, or resident and found through its word.
-// Nothing allocates after construction. Guarded by the cache's lock.
+// Nothing allocates after construction but MakeRoom and Add. Guarded by the cache's lock.
 class FrameTable {
  public:
   struct Counts {
@@ -100,17 +104,18 @@ class FrameTable {
     arena::PageHandle handle;  // of a live page
   };
 
-  // Memory for a table of `size` places, which takes some where frames are put.
+  // Address space for a table of up to `most` places, and memory for the first `size`, which takes
+  // some where frames are put.
   class Memory {
    public:
-    // ResourceExhausted: no address space. `size` is at least 1.
-    static absl::StatusOr<Memory> Reserve(uint32_t size);
+    // ResourceExhausted: there is none. `size` is at least 1, and `most` not less.
+    static absl::StatusOr<Memory> Reserve(uint32_t size, uint32_t most);
+    static absl::StatusOr<Memory> Reserve(uint32_t size) { return Reserve(size, size); }
 
    private:
     friend class FrameTable;
-    Memory(uint32_t size, ZeroedMemory frames, BusyFramePool busy);
+    Memory(ZeroedMemory frames, BusyFramePool busy);
 
-    uint32_t size_;
     ZeroedMemory frames_;
     BusyFramePool busy_;
   };
@@ -119,7 +124,26 @@ class FrameTable {
   // nobody is ever given. `words` must outlive the table.
   FrameTable(Memory memory, std::vector<Place> places, PageWords* words);
 
-  // Frames and holes.
+  // For frames below `size`. ResourceExhausted: as ZeroedMemory; nothing has changed.
+  absl::Status MakeRoom(uint32_t size);
+  // Holes that become free frames; there is room (CHECKed).
+  void Add(absl::Span<const Place> places);
+  // From now on these frames, none of which TakeFree has just given, are leaving. As many steps as
+  // there are free frames, and of these.
+  void Leave(absl::Span<const FrameIndex> frames);
+  // Those of them that are leaving, still, are not any more.
+  void Stay(absl::Span<const FrameIndex> frames);
+  bool leaving(FrameIndex index) const { return leaving_count_ > 0 && leaving_[ToInt(index)]; }
+  uint32_t leaving_count() const { return leaving_count_; }
+  // A frame that is leaving and free becomes a hole. Its handle is the caller's again.
+  arena::PageHandle Remove(FrameIndex index);
+  // Makes size() as small as can be, by up to `most`, and gives memory back. False: it is.
+  bool Trim(uint32_t most);
+  // Makes `to`, which is free and was taken, what `from` is, and `from` free and taken. Nobody
+  // holds or waits for the page, and no transfer of it is in flight; no word leads to either.
+  void MoveContents(FrameIndex from, FrameIndex to);
+
+  // Frames and holes: all frames are below. Those from here on look like holes.
   uint32_t size() const { return size_; }
   uint32_t frame_count() const { return frame_count_; }
   const Frame& operator[](FrameIndex index) const { return frames_[ToInt(index)]; }
@@ -147,7 +171,8 @@ class FrameTable {
   // kNoFrame: none is free. The caller gives it a state other than kFree at once.
   FrameIndex TakeFree();
   // The frame holds nothing that anybody needs: neither pinned nor dirty nor in flight, but
-  // for a failed read that nobody waits for any more (CHECKed).
+  // for a failed read that nobody waits for any more (CHECKed). One that is leaving stays free, and
+  // is given to nobody.
   void PutFree(FrameIndex index);
   // If the frame holds a page that is clean and held by nobody, and nothing special is the matter
   // with it, then the page leaves, and the frame is as if it came from TakeFree: the common case of
@@ -222,15 +247,17 @@ class FrameTable {
   void Publish(FrameIndex index, Frame& frame, BusyFrame& busy);
 
   PageWords* const words_;
-  const uint32_t size_;
+  uint32_t size_ = 0;
   uint32_t frame_count_ = 0;
   uint32_t available_ = 0;
   FrameIndex first_free_ = kNoFrame;  // a stack through Frame::page_low
   std::array<uint32_t, kKinds> kinds_{};
-  const ZeroedMemory frame_memory_;
+  ZeroedMemory frame_memory_;
   Frame* const frames_;
   BusyFramePool busy_;
   FrameRegions regions_;
+  std::vector<bool> leaving_;  // by frame
+  uint32_t leaving_count_ = 0;
   const BusyFrame calm_{};  // of frames that have none
 };
 

@@ -1,7 +1,9 @@
 #include "fixpool/storage/ghost_table.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 
@@ -18,34 +20,58 @@ uint64_t HashOf(const PageId& page) {
   return bits ^ bits >> 33;
 }
 
+constexpr size_t kSetBytes = 64;
+constexpr size_t kUnitBytes = 4096;  // of what the kernel gives and takes
+
 // An eighth more than are to be remembered, so that few sets are full.
-size_t EntriesFor(uint32_t capacity, uint32_t ways) {
+uint64_t SetsFor(uint32_t capacity, uint32_t ways) {
   const uint64_t wanted = uint64_t{capacity} + capacity / 8;
-  return (wanted + ways - 1) / ways * ways;
+  return (wanted + ways - 1) / ways;
+}
+
+size_t WholeUnits(size_t bytes) { return (bytes + kUnitBytes - 1) / kUnitBytes * kUnitBytes; }
+
+ZeroedMemory Reserve(size_t size_bytes) {
+  absl::StatusOr<ZeroedMemory> memory = ZeroedMemory::ReserveAddresses(WholeUnits(size_bytes));
+  FIXPOOL_CHECK(memory.ok(), memory.status().message());
+  return *std::move(memory);
 }
 
 }  // namespace
 
-GhostTable::GhostTable(const Options& options) : entries_(EntriesFor(options.max_capacity, kWays)) {
+size_t GhostTable::BytesFor(uint32_t capacity) { return SetsFor(capacity, kWays) * kSetBytes; }
+
+GhostTable::GhostTable(const Options& options)
+    : memory_(Reserve(BytesFor(std::max(options.max_capacity, options.most_capacity)))) {
+  static_assert(kWays * sizeof(Entry) == kSetBytes);
+  const absl::Status status = MakeRoom(options.max_capacity);
+  FIXPOOL_CHECK(status.ok(), status.message());
   SetCapacity(options.capacity);
 }
 
+absl::Status GhostTable::MakeRoom(uint32_t max_capacity) {
+  return memory_.MakeAccessible(BytesFor(max_capacity));
+}
+
 void GhostTable::SetCapacity(uint32_t capacity) {
-  FIXPOOL_CHECK(capacity >= 1 && capacity <= entries_.size(),
+  FIXPOOL_CHECK(capacity >= 1 && BytesFor(capacity) <= memory_.accessible_bytes(),
                 absl::StrCat("a ghost table of ", capacity, " pages"));
   const uint32_t unit = (capacity + kMaxAge - 1) / kMaxAge;
-  // The times of what is in it count in the old unit.
-  if (unit != unit_) std::fill(entries_.begin(), entries_.end(), Entry());
+  const uint64_t sets = SetsFor(capacity, kWays);
+  // The times of what is in it count in the old unit, and pages would be looked for elsewhere.
+  if (sets_ > 0 && (unit != unit_ || sets != sets_)) {
+    memory_.Discard(0, WholeUnits(sets_ * kSetBytes));
+  }
   capacity_ = capacity;
   unit_ = unit;
+  sets_ = sets;
 }
 
 GhostTable::Place GhostTable::PlaceOf(const PageId& page) {
   const uint64_t hash = HashOf(page);
-  const uint64_t sets = entries_.size() / kWays;
-  const uint64_t set = ((hash >> 32) * sets) >> 32;
+  const uint64_t set = ((hash >> 32) * sets_) >> 32;
   const uint16_t tag = static_cast<uint16_t>(hash);
-  return {.set = &entries_[set * kWays], .tag = tag == 0 ? uint16_t{1} : tag};
+  return {.set = &entries()[set * kWays], .tag = tag == 0 ? uint16_t{1} : tag};
 }
 
 void GhostTable::Add(const PageId& page) {

@@ -3,10 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/zeroed_memory.h"
 
 namespace fixpool::storage {
 
@@ -22,23 +23,30 @@ namespace fixpool::storage {
 // So it errs, rarely and harmlessly: a page that never was here is taken for one that was with
 // a probability of 16 in 65536; and of those that were, some 6% are forgotten a little early,
 // because their set was full.
-// Memory: 4.5 bytes for each of max_capacity, allocated by the constructor alone.
+// Memory: 4.5 bytes for each of `capacity`, as sets are used; address space for most_capacity.
 // Guarded by the policy's lock.
 class GhostTable {
  public:
   struct Options {
-    uint32_t capacity = 0;  // 1 to max_capacity; SetCapacity changes it
-    uint32_t max_capacity = 0;
+    uint32_t capacity = 0;      // 1 to max_capacity; SetCapacity changes it
+    uint32_t max_capacity = 0;  // until MakeRoom
+    uint32_t most_capacity =
+        0;  // that MakeRoom can make; at least max_capacity, which 0 stands for
   };
+  // CHECKs that there is address space, and memory for max_capacity (PageCache::Create looks
+  // first).
   explicit GhostTable(const Options& options);
 
+  // SetCapacity may set as much from now on. ResourceExhausted: as ZeroedMemory.
+  absl::Status MakeRoom(uint32_t max_capacity);
+  // With another number of sets, or another unit of time, everything is forgotten.
   void SetCapacity(uint32_t capacity);
   // The page, which is not in the table, was evicted.
   void Add(const PageId& page);
   // Whether the page was among the last; it is not any more.
   bool Take(const PageId& page);
 
-  size_t size_bytes() const { return entries_.size() * sizeof(Entry); }
+  static size_t BytesFor(uint32_t capacity);
 
  private:
   static constexpr uint32_t kWays = 16;
@@ -56,7 +64,10 @@ class GhostTable {
   uint16_t Now() const { return static_cast<uint16_t>(added_ / unit_); }
   uint16_t AgeOf(const Entry& entry) const { return static_cast<uint16_t>(Now() - entry.time); }
 
-  std::vector<Entry> entries_;
+  Entry* entries() const { return reinterpret_cast<Entry*>(memory_.data()); }
+
+  ZeroedMemory memory_;
+  uint64_t sets_ = 0;
   uint32_t capacity_ = 0;
   uint32_t unit_ = 1;
   uint64_t added_ = 0;

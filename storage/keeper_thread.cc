@@ -7,9 +7,8 @@
 
 namespace fixpool::storage {
 
-absl::StatusOr<std::unique_ptr<KeeperThread>> KeeperThread::Start(CacheState* state,
-                                                                  uint32_t low_water) {
-  std::unique_ptr<KeeperThread> keeper(new KeeperThread(state, low_water));
+absl::StatusOr<std::unique_ptr<KeeperThread>> KeeperThread::Start(CacheState* state) {
+  std::unique_ptr<KeeperThread> keeper(new KeeperThread(state));
   KeeperThread* const running = keeper.get();
   absl::StatusOr<io::Thread> thread =
       io::Thread::Start("fixpool-frames", [running] { running->Run(); });

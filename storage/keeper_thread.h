@@ -1,13 +1,12 @@
 #ifndef FIXPOOL_STORAGE_KEEPER_THREAD_H_
 #define FIXPOOL_STORAGE_KEEPER_THREAD_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/io/thread.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/frame_keeper.h"
@@ -20,13 +19,13 @@ namespace fixpool::storage {
 class KeeperThread {
  public:
   // `state` outlives it. ResourceExhausted: the system gives no more threads.
-  static absl::StatusOr<std::unique_ptr<KeeperThread>> Start(CacheState* state, uint32_t low_water);
+  static absl::StatusOr<std::unique_ptr<KeeperThread>> Start(CacheState* state);
   ~KeeperThread();
   KeeperThread(const KeeperThread&) = delete;
   KeeperThread& operator=(const KeeperThread&) = delete;
 
  private:
-  KeeperThread(CacheState* state, uint32_t low_water) : state_(*state), keeper_(state, low_water) {}
+  explicit KeeperThread(CacheState* state) : state_(*state), keeper_(state) {}
 
   void Run();
 

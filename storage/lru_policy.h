@@ -3,11 +3,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/frame_queue.h"
 #include "fixpool/storage/replacement_policy.h"
 
@@ -23,8 +24,10 @@ namespace fixpool::storage {
 // that hits wait for evictions.
 class LruPolicy final : public ReplacementPolicy {
  public:
-  // `frame_count` is 1 to `max_frames`.
-  LruPolicy(uint32_t frame_count, uint32_t max_frames);
+  // `frame_count` is 1 to `max_frames`, which MakeRoom can raise to `most_frames`.
+  LruPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames);
+  LruPolicy(uint32_t frame_count, uint32_t max_frames)
+      : LruPolicy(frame_count, max_frames, max_frames) {}
   explicit LruPolicy(uint32_t frame_count) : LruPolicy(frame_count, frame_count) {}
 
   void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) override;
@@ -32,6 +35,7 @@ class LruPolicy final : public ReplacementPolicy {
   void OnDropped(FrameIndex frame) override;
   void OnWritten(FrameIndex frame) override;
   void OnWriteFailed(FrameIndex frame) override;
+  void OnMoved(FrameIndex from, FrameIndex to) override;
   size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) override;
   size_t metadata_bytes() const override;
 
@@ -39,12 +43,14 @@ class LruPolicy final : public ReplacementPolicy {
   enum class Place : uint8_t { kAbsent, kQueued, kDeferred };  // deferred: queued, being written
 
   bool OnHit(FrameIndex frame, Hint hint) override;
+  void OnDiscardFrom(uint32_t end) override;
+  absl::Status OnMakeRoom(uint32_t max_frames) override;
   void Leave(FrameIndex frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   io::Mutex mutex_;
   FrameQueue::Links links_;
   FrameQueue queue_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Place> places_ ABSL_GUARDED_BY(mutex_);  // by frame
+  FrameArray<Place> places_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fixpool::storage

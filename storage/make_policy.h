@@ -10,9 +10,10 @@
 
 namespace fixpool::storage {
 
-// A policy of that kind, for `frame_count` frames now and up to `max_frames` later.
+// A policy of that kind, for `frame_count` frames now, of numbers up to `max_frames`, and up to
+// `most_frames` later (ReplacementPolicy::MakeRoom); 0: max_frames.
 std::unique_ptr<ReplacementPolicy> MakePolicy(PolicyKind kind, uint32_t frame_count,
-                                              uint32_t max_frames);
+                                              uint32_t max_frames, uint32_t most_frames = 0);
 
 }  // namespace fixpool::storage
 

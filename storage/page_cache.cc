@@ -1,17 +1,21 @@
 #include "fixpool/storage/page_cache.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/arena/huge_page_settings.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/io/open_engine.h"
 #include "fixpool/io/sanitizer.h"
+#include "fixpool/storage/arena_frames.h"
 #include "fixpool/storage/blocking_access.h"
+#include "fixpool/storage/cache_resize.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/keeper_thread.h"
@@ -20,6 +24,7 @@
 #include "fixpool/storage/page_prefetch.h"
 #include "fixpool/storage/page_transfers.h"
 #include "fixpool/storage/try_access.h"
+#include "fixpool/storage/zeroed_memory.h"
 
 namespace fixpool::storage {
 namespace {
@@ -32,9 +37,42 @@ struct OwnedParts {
   std::unique_ptr<io::IoEngine> engine;
 };
 
+// How many times as large a cache can become as it was made, unless it is told. Enough for a
+// machine that is rented by the hour; the address space that it takes is half of the memory.
+constexpr size_t kMostGrowth = 64;
+constexpr size_t kFewestMaxFrames = size_t{1} << 18;
+
+// Small enough for Resize to come close to what it is told, and for one that must wait to be about
+// little; large enough for few slots of the registry, and for huge pages.
+size_t DefaultRegionBytes(const PageCache::Options& options) {
+  constexpr size_t kHugeBytes = size_t{2} << 20;
+  constexpr size_t kGiB = size_t{1} << 30;
+  const arena::Ladder& ladder = options.ladder;
+  if (ladder.one_gib == arena::RungPolicy::kRequire) return kGiB;
+  if (ladder.one_gib == arena::RungPolicy::kPrefer && options.memory_bytes >= kGiB) {
+    const std::optional<arena::HugePagePool> pool = arena::ReadHugePagePool(kGiB);
+    if (pool.has_value() && pool->available() >= options.memory_bytes / kGiB) return kGiB;
+  }
+  const size_t wanted = options.memory_bytes / 16 / kHugeBytes * kHugeBytes;
+  return std::clamp(wanted, kHugeBytes, kGiB);
+}
+
+// Of the registry: for all regions that there can be.
+uint32_t SlotsFor(const PageCache::Options& options, size_t region_bytes) {
+  constexpr size_t kFewest = 1024;
+  const bool has_a_most = options.memory_bytes < std::numeric_limits<size_t>::max() / kMostGrowth;
+  const size_t most_bytes = options.max_memory_bytes.value_or(
+      has_a_most ? options.memory_bytes * kMostGrowth : options.memory_bytes);
+  const size_t most = most_bytes / std::max<size_t>(region_bytes, 1);
+  return static_cast<uint32_t>(
+      std::clamp<size_t>(most, kFewest, io::FixedBufferRegistry::kMaxRegions));
+}
+
 absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
   OwnedParts parts;
-  auto registry = io::FixedBufferRegistry::Create({.environment = options.environment});
+  const size_t region_bytes = options.region_bytes.value_or(DefaultRegionBytes(options));
+  auto registry = io::FixedBufferRegistry::Create(
+      {.capacity = SlotsFor(options, region_bytes), .environment = options.environment});
   if (!registry.ok()) return registry.status();
   parts.registry = *std::move(registry);
   io::EngineOptions engine_options = options.engine;
@@ -57,45 +95,68 @@ absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
       {.size_bytes = options.memory_bytes,
        .page_bytes = options.page_bytes,
        .ladder = options.ladder,
-       .fixed = options.require_fixed ? FixedPolicy::kRequire : FixedPolicy::kPrefer});
+       .fixed = options.require_fixed ? FixedPolicy::kRequire : FixedPolicy::kPrefer,
+       .region_bytes = region_bytes});
   if (!arena.ok()) return arena.status();
   parts.arena = *std::move(arena);
   return parts;
 }
 
-// `count` pages of the arena, or all that are free if it is 0; none on an error.
-absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t count) {
+// Whether there is address space for the policy's tables of so many frames, and memory for the
+// first, before these, which insist on having it, are made.
+absl::Status CheckAddressSpace(uint32_t frames, uint32_t most_frames) {
+  constexpr size_t kTableBytes = 20;
+  absl::StatusOr<ZeroedMemory> tables = ZeroedMemory::ReserveAddresses(most_frames * kTableBytes);
+  if (!tables.ok()) return tables.status();
+  return tables->MakeAccessible(frames * kTableBytes);
+}
+
+absl::StatusOr<FrameAddresses> MakeAddresses(const ArenaFrames& taken,
+                                             const arena::PageArena& arena, size_t max_frames) {
+  // Numbers of which some are holes: few at first, up to a fifth where regions come to lie later.
+  const size_t frames = std::min<size_t>(max_frames, PageWord::kMaxFrames);
+  const size_t numbers =
+      std::min<size_t>(frames + frames / 3 + FrameAddresses::kLargestBlock, PageWord::kMaxFrames);
+  absl::StatusOr<FrameAddresses> addresses = FrameAddresses::Create(
+      taken.pages, {.page_bytes = static_cast<uint32_t>(arena.page_bytes()),
+                    .max_frames = static_cast<uint32_t>(numbers),
+                    .max_block_bytes = std::max(size_t{2} << 20, arena.region_bytes() / 4)});
+  if (!addresses.ok()) return addresses;
+  if (absl::Status status = CheckAddressSpace(addresses->size(), addresses->max_size());
+      !status.ok())
+    return status;
+  return addresses;
+}
+
+// `count` pages of the arena, or all that are free if it is 0, with tables for up to `max_frames`;
+// none on an error.
+absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t count,
+                                              std::optional<size_t> max_frames) {
   const size_t wanted = count == 0 ? arena.free_count() : count;
-  std::vector<arena::PageHandle> handles;
-  std::vector<std::byte*> pages;
-  while (handles.size() < wanted) {
-    const std::optional<arena::PageHandle> handle = arena.TryAllocate();
-    if (!handle.has_value()) break;
-    handles.push_back(*handle);
-    pages.push_back(arena.AddressOf(*handle));
-  }
-  const FrameAddresses addresses(pages, static_cast<uint32_t>(arena.page_bytes()));
-  absl::Status error;
-  if (handles.size() == wanted && wanted > 0 && addresses.size() <= PageWord::kMaxFrames) {
-    absl::StatusOr<FrameTable::Memory> memory = FrameTable::Memory::Reserve(addresses.size());
-    if (memory.ok()) {
-      std::vector<FrameTable::Place> places;
-      places.reserve(wanted);
-      for (size_t i = 0; i < wanted; ++i) {
-        places.push_back({.index = addresses.IndexOf(pages[i]), .handle = handles[i]});
-      }
-      return CacheState::Frames{
-          .addresses = addresses, .places = std::move(places), .memory = *std::move(memory)};
-    }
-    error = memory.status();
-  } else {
-    error = absl::ResourceExhaustedError(
+  const ArenaFrames taken = ArenaFrames::Take(arena, wanted);
+  if (taken.handles.size() != wanted || wanted == 0 || wanted > PageWord::kMaxFrames / 64 * 63) {
+    taken.GiveBack(arena);
+    return absl::ResourceExhaustedError(
         absl::StrCat("PageCache::Create: ", wanted, " frames wanted, at least 1 and at most ",
                      PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ",
-                     handles.size(), " of its ", arena.page_count(), " pages free"));
+                     taken.handles.size(), " of its ", arena.page_count(), " pages free"));
   }
-  for (const arena::PageHandle& handle : handles) (void)arena.Free(handle);
-  return error;
+  absl::StatusOr<FrameAddresses> addresses = MakeAddresses(
+      taken, arena, max_frames.value_or(std::max(wanted * kMostGrowth, kFewestMaxFrames)));
+  absl::Status status = addresses.status();
+  if (status.ok()) {
+    absl::StatusOr<FrameTable::Memory> memory =
+        FrameTable::Memory::Reserve(addresses->size(), addresses->max_size());
+    if (memory.ok()) {
+      std::vector<FrameTable::Place> places = taken.PlacesIn(*addresses);
+      return CacheState::Frames{.addresses = *std::move(addresses),
+                                .places = std::move(places),
+                                .memory = *std::move(memory)};
+    }
+    status = memory.status();
+  }
+  taken.GiveBack(arena);
+  return status;
 }
 
 void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
@@ -136,15 +197,15 @@ uint64_t ArenaShareBytes(const CacheState& state, uint32_t frame_count) {
 // A few at a time, so that nobody has to wait for the lock: there may be millions.
 uint64_t CountPinned(CacheState& state) {
   constexpr uint32_t kAtATime = 4096;
-  const uint32_t size = state.addresses.size();
   uint64_t pinned = 0;
-  for (uint32_t first = 0; first < size; first += kAtATime) {
+  for (uint32_t first = 0;; first += kAtATime) {
     io::MutexLock lock(state.mutex);
+    const uint32_t size = state.frames.size();
+    if (first >= size) return pinned;
     for (uint32_t i = first; i < std::min(size, first + kAtATime); ++i) {
       if (state.frames.IsPinnedOrHeld(FrameIndex{i})) ++pinned;
     }
   }
-  return pinned;
 }
 
 // What is lost with the cache, for the sink.
@@ -177,23 +238,27 @@ struct PageCache::Rep {
       const PartsOptions& options)
       : owned(std::move(parts)),
         ends(state),
-        frame_count(frames.places.size()),
-        policy_size(frames.addresses.size()),
+        policy_shape{.frame_count = static_cast<uint32_t>(frames.places.size()),
+                     .max_frames = frames.addresses.size(),
+                     .most_frames = frames.addresses.max_size()},
         state(arena, engine, arena->registry()->environment(), &ends, std::move(frames),
               CacheState::Timeouts{.access = options.default_timeout,
                                    .flush = options.default_flush_timeout,
                                    .drain = options.drain_timeout},
               ReadAheadPages(options.read_ahead_bytes, *arena),
-              MakePolicy(options.policy, static_cast<uint32_t>(frame_count), policy_size)),
+              MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames,
+                         policy_shape.most_frames),
+              options.free_frames),
         hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
                  state.page_bytes) {}
 
-  absl::Status StartKeeper(std::optional<uint32_t> free_frames) {
-    const size_t low_water = std::min<size_t>(
-        frame_count / 4, free_frames.value_or(std::min<size_t>(frame_count / 128, 256)));
-    if (low_water == 0) return absl::OkStatus();
-    absl::StatusOr<std::unique_ptr<KeeperThread>> started =
-        KeeperThread::Start(&state, static_cast<uint32_t>(low_water));
+  // If there is to be one and is none.
+  absl::Status StartKeeper() {
+    {
+      io::MutexLock lock(state.mutex);
+      if (keeper != nullptr || state.low_water == 0) return absl::OkStatus();
+    }
+    absl::StatusOr<std::unique_ptr<KeeperThread>> started = KeeperThread::Start(&state);
     if (!started.ok()) return started.status();
     keeper = *std::move(started);
     return absl::OkStatus();
@@ -203,24 +268,29 @@ struct PageCache::Rep {
   static absl::StatusOr<std::unique_ptr<PageCache>> MakeCache(OwnedParts parts,
                                                               arena::PageArena* arena,
                                                               io::IoEngine* engine,
-                                                              const PartsOptions& options) {
-    absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count);
+                                                              const PartsOptions& options,
+                                                              std::optional<size_t> max_frames) {
+    absl::StatusOr<CacheState::Frames> frames = TakeFrames(*arena, options.frame_count, max_frames);
     if (!frames.ok()) return frames.status();
     // From here on its destructor gives the frames back.
     std::unique_ptr<PageCache> cache(new PageCache(
         std::make_unique<Rep>(std::move(parts), arena, engine, *std::move(frames), options)));
-    const absl::Status status = cache->rep_->StartKeeper(options.free_frames);
+    const absl::Status status = cache->rep_->StartKeeper();
     if (!status.ok()) return status;
     return cache;
   }
 
   OwnedParts owned;  // empty: they are the caller's
   TransferEnds ends;
-  const size_t frame_count;
-  const uint32_t policy_size;
+  struct {
+    uint32_t frame_count;
+    uint32_t max_frames;
+    uint32_t most_frames;
+  } const policy_shape;
   CacheState state;
   const HitPath hit_path;
   std::unique_ptr<KeeperThread> keeper;  // null: there is none
+  std::atomic<bool> resizing{false};
 };
 
 PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)), hit_path_(rep_->hit_path) {}
@@ -233,17 +303,27 @@ absl::Status PageCache::Refusal(absl::string_view operation) const {
 
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   if (options.environment == nullptr) options.environment = io::Environment::Default();
+  if (options.max_memory_bytes.value_or(options.memory_bytes) < options.memory_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("PageCache::Create: max_memory_bytes ", *options.max_memory_bytes,
+                     " is less than memory_bytes ", options.memory_bytes));
+  }
   absl::StatusOr<OwnedParts> parts = MakeParts(options);
   if (!parts.ok()) return parts.status();
   arena::PageArena* const arena = parts->arena.get();
   io::IoEngine* const engine = parts->engine.get();
+  std::optional<size_t> max_frames;
+  if (options.max_memory_bytes.has_value()) {
+    max_frames = *options.max_memory_bytes / options.page_bytes;
+  }
   return Rep::MakeCache(*std::move(parts), arena, engine,
                         {.policy = options.policy,
                          .free_frames = options.free_frames,
                          .read_ahead_bytes = options.read_ahead_bytes,
                          .default_timeout = options.default_timeout,
                          .default_flush_timeout = options.default_flush_timeout,
-                         .drain_timeout = options.drain_timeout});
+                         .drain_timeout = options.drain_timeout},
+                        max_frames);
 }
 
 absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* arena,
@@ -255,7 +335,7 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
   if (const io::ForkGuard& made = arena->registry()->fork_guard(); made.forked()) {
     return made.Refusal("PageCache::Create on an arena from before the fork");
   }
-  return Rep::MakeCache(OwnedParts(), arena, engine, options);
+  return Rep::MakeCache(OwnedParts(), arena, engine, options, std::nullopt);
 }
 
 absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {
@@ -320,10 +400,10 @@ size_t PageCache::ReadMany(absl::Span<const PageId> pages,
                            absl::Span<absl::StatusOr<ReadGuard>> guards,
                            const AccessOptions& options) {
   CacheState& state = rep_->state;
-  if (pages.size() > guards.size() || pages.size() > rep_->frame_count) {
+  if (pages.size() > guards.size() || pages.size() > frame_count()) {
     const absl::Status refusal = absl::InvalidArgumentError(
         absl::StrCat("PageCache::ReadMany of ", pages.size(), " pages: there are ", guards.size(),
-                     " guards and ", rep_->frame_count, " frames"));
+                     " guards and ", frame_count(), " frames"));
     for (absl::StatusOr<ReadGuard>& guard : guards) guard = refusal;
     return 0;
   }
@@ -391,6 +471,22 @@ absl::Status PageCache::FlushAll(std::optional<absl::Duration> timeout) {
   return first;
 }
 
+absl::Status PageCache::Resize(size_t memory_bytes, std::optional<absl::Duration> timeout) {
+  if (forked()) return Refusal("PageCache::Resize");
+  CacheState& state = rep_->state;
+  if (rep_->resizing.exchange(true)) {
+    return absl::FailedPreconditionError("PageCache::Resize: another one is at work");
+  }
+  absl::Status status =
+      ResizeCache(state, memory_bytes, state.DeadlineAfter(timeout, state.timeouts.flush));
+  // The cache does without where there is no thread to be had; the size is what was asked for.
+  if (const absl::Status keeper = rep_->StartKeeper(); !keeper.ok()) {
+    state.environment->Report(io::Severity::kWarning, keeper.message());
+  }
+  rep_->resizing.store(false);
+  return status;
+}
+
 absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
   if (forked()) return Refusal("PageCache::PageCount");
   io::MutexLock lock(rep_->state.mutex);
@@ -401,7 +497,9 @@ absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
 
 uint32_t PageCache::page_bytes() const { return rep_->state.page_bytes; }
 
-size_t PageCache::frame_count() const { return rep_->frame_count; }
+size_t PageCache::frame_count() const {
+  return rep_->state.frame_count.load(std::memory_order_relaxed);
+}
 
 CacheStats PageCache::Stats() const {
   if (forked()) return {};

@@ -74,6 +74,7 @@ namespace fixpool::storage {
 // given back to the arena, and the sink is told.
 // Threads: thread-safe, but for destruction. Reading, evicting and reaping are done by those who
 // ask; a thread of the cache's own does nothing but keep some frames free (Options::free_frames).
+// Resize makes it larger or smaller while it is in use: see docs/resizing.md.
 // Nothing allocates on a hit, a miss or an eviction, but for the words of pages of a stretch of a
 // file that is used for the first time (8 bytes each, see docs/page_cache.md), and what ReadMany
 // notes of pages that are missing.
@@ -101,6 +102,14 @@ class PageCache {
     // of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
     // enough to be had.
     size_t memory_bytes = size_t{256} << 20;
+    // How far Resize can go, for which tables are reserved: address space, not memory, of about
+    // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages.
+    std::optional<size_t> max_memory_bytes = std::nullopt;
+    // The memory comes in regions of as many bytes, of which the kernel takes up to 1 GiB and
+    // 16384: what Resize adds and gives back at a time. Default: a 16th of memory_bytes in whole 2
+    // MiB, so that sizes can be told from each other and slots for growing are left; or 1 GiB where
+    // all of the memory can stand on pages of 1 GiB.
+    std::optional<size_t> region_bytes = std::nullopt;
     // Bytes of a page: a power of two from 4 KiB to 1 MiB. Default: what most engines use.
     uint32_t page_bytes = 4096;
     // The kernel's pages behind the memory. Default: the largest that can be had.
@@ -347,10 +356,42 @@ class PageCache {
   // the first error, after all have been tried.
   absl::Status FlushAll(std::optional<absl::Duration> timeout = std::nullopt);
 
+  // Makes the cache as large as that, while others use it: afterwards it has memory for at least
+  // memory_bytes of pages, and for less than a region (Options::region_bytes) more; at least a
+  // region. OK also if it was so before.
+  //
+  // Growing: new frames are there for others when this returns. It takes as long as the kernel
+  // needs to find and clear the memory, whatever `timeout` says.
+  // Shrinking, within `timeout` (absent: Options::default_flush_timeout): from the start no page
+  // is brought into memory that is to go. Pages that the replacement policy values least are
+  // evicted (changed ones are written before), the others are moved, until the regions are empty
+  // and the system's again, in one step at the end. Others wait for a frame only if those that are
+  // to stay are all in use. A page that is held by a guard stays where it is and is waited for; so
+  // are those that are waited for, or in flight. An OptimisticGuard of a page that went away or was
+  // moved turns invalid, and what it shows can be read as long as the cache lives.
+  // A thread that holds guards may find itself waiting for its own; tasks of this thread do
+  // not go on meanwhile.
+  // frame_count() counts frames that pages are brought into, Stats() those that are to go, too.
+  //
+  // DeadlineExceeded: it was not all done in time. All memory is in service again, and the cache as
+  //   large as before, with fewer pages in it.
+  // InvalidArgument: memory_bytes is 0.
+  // ResourceExhausted: no memory (more than the machine has, for one), no slots in the registry for
+  //   more regions, no huge pages or RLIMIT_MEMLOCK where required; or more than
+  //   Options::max_memory_bytes. The cache is as before.
+  // FailedPrecondition: another Resize is at work, or another thread resizes the arena; or the
+  // arena
+  //   is the caller's and the cache has not all of its pages. Of one that it has all of, the caller
+  //   must not take any meanwhile.
+  // Others: as arena::PageArena::Grow and Shrink. Where the kernel or a ring does not let go of a
+  //   region that is empty, it is lost to the cache and to the system; frame_count() tells.
+  absl::Status Resize(size_t memory_bytes, std::optional<absl::Duration> timeout = std::nullopt);
+
   // The pages of the file: those on disk, and those made since. NotFound.
   absl::StatusOr<uint64_t> PageCount(FileId file) const;
 
   uint32_t page_bytes() const;
+  // Changes with Resize.
   size_t frame_count() const;
   CacheStats Stats() const;
   // For people: how transfers reach the kernel, what the memory stands on, and Stats().

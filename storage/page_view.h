@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_PAGE_VIEW_H_
 #define FIXPOOL_STORAGE_PAGE_VIEW_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -12,6 +10,7 @@
 #include "absl/base/attributes.h"
 #include "absl/base/config.h"
 #include "absl/base/optimization.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::storage {
 
@@ -57,8 +56,10 @@ class PageView {
   }
 
  private:
+  // Not AddressSanitizer's business either: the page may be nobody's by now, and is readable.
   template <size_t kBytes>
-  ABSL_ATTRIBUTE_NO_SANITIZE_THREAD static void LoadWord(const std::byte* from, void* to) {
+  ABSL_ATTRIBUTE_NO_SANITIZE_ADDRESS ABSL_ATTRIBUTE_NO_SANITIZE_THREAD static void LoadWord(
+      const std::byte* from, void* to) {
     using Word =
         std::conditional_t<kBytes == 8, uint64_t,
                            std::conditional_t<kBytes == 4, uint32_t,

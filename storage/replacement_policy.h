@@ -4,13 +4,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
-#include "fixpool/storage/frame.h"
+#include "fixpool/storage/frame_array.h"
+#include "fixpool/storage/frame_index.h"
 #include "fixpool/storage/page_id.h"
 
 namespace fixpool::storage {
@@ -29,7 +30,8 @@ namespace fixpool::storage {
 // Shape: frames are numbered from 0 to below max_frames(). A frame is present from OnLoaded
 // until OnEvicted or OnDropped. At most frame_count() are present at a time; that number may
 // change, and with it what shares of it the policy makes.
-// Memory: at most 20 bytes for each of max_frames(), allocated by the constructor alone.
+// Memory: at most 20 bytes for each frame that was ever present, as of DiscardFrom. The constructor
+// reserves address space for the most frames that there can be, and CHECKs that it is there.
 // Threads: Hit may be called by any thread at any time, with no lock. All else is called under
 // one lock of the caller's, the same each time.
 class ReplacementPolicy {
@@ -60,7 +62,7 @@ class ReplacementPolicy {
   bool Hit(FrameIndex frame, Hint hint) {
     if (needs_every_hit_) [[unlikely]]
       return OnHit(frame, hint);
-    std::atomic<uint8_t>& heat = heat_[ToInt(frame)];
+    std::atomic<uint8_t>& heat = heat_[frame];
     const uint8_t seen = heat.load(std::memory_order_relaxed);
     if (seen >= kMaxHeat && hint != Hint::kKeep) [[likely]]
       return false;
@@ -87,7 +89,7 @@ class ReplacementPolicy {
   };
   HitFilter hit_filter() const {
     HitFilter filter;
-    filter.heat_ = heat_.get();
+    filter.heat_ = &heat_[FrameIndex{0}];
     filter.enough_ = needs_every_hit_ ? kNeverEnough : kMaxHeat;
     return filter;
   }
@@ -104,6 +106,9 @@ class ReplacementPolicy {
   virtual void OnWritten(FrameIndex frame) = 0;
   // A write of `frame` ended; it is as dirty as before.
   virtual void OnWriteFailed(FrameIndex frame) = 0;
+  // The page in `from` is in `to` from now on, which was not present, and `from` is not: as worthy
+  // and as well known as before.
+  virtual void OnMoved(FrameIndex from, FrameIndex to) = 0;
 
   // Proposes pages to `judge`, the least worthy first, until it has taken as many as fit into
   // `out`, or says stop, or each present page has been proposed. Returns how many it took: the
@@ -117,20 +122,28 @@ class ReplacementPolicy {
   virtual size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) = 0;
 
   // From now on as many frames can be present, at least 1 and at most max_frames() (CHECKed).
-  // Those that are to go have been evicted or dropped before.
+  // Those above that are evicted, dropped or moved in time. What was remembered of pages that left
+  // may be forgotten.
   void SetFrameCount(uint32_t frame_count);
+  // Frames are numbered to below `max_frames` from now on, which is not less than it was.
+  // ResourceExhausted: as ZeroedMemory; nothing has changed.
+  absl::Status MakeRoom(uint32_t max_frames);
+  // Frames from `end` on are not present, and the memory for them is given back; max_frames() is
+  // `end`.
+  void DiscardFrom(uint32_t end);
 
   uint32_t frame_count() const { return frame_count_; }
   uint32_t max_frames() const { return max_frames_; }
   // Frames that PickVictims looked at, since the beginning, whether it proposed them or not.
   uint64_t frames_examined() const { return frames_examined_; }
-  // What the constructor allocated.
+  // What max_frames() take when all have been present.
   virtual size_t metadata_bytes() const = 0;
 
  protected:
   struct Options {
     uint32_t frame_count;  // 1 to max_frames
     uint32_t max_frames;
+    uint32_t most_frames;  // that MakeRoom can make; at least max_frames
     bool needs_every_hit = false;
   };
   explicit ReplacementPolicy(const Options& options);
@@ -138,13 +151,13 @@ class ReplacementPolicy {
   // Only of those with needs_every_hit(); as Hit. Internally synchronised.
   virtual bool OnHit(FrameIndex frame, Hint hint);
   virtual void OnFrameCount() {}
+  virtual void OnDiscardFrom(uint32_t end) = 0;
+  virtual absl::Status OnMakeRoom(uint32_t max_frames) = 0;
 
-  uint8_t HeatOf(FrameIndex frame) const {
-    return heat_[ToInt(frame)].load(std::memory_order_relaxed);
-  }
+  uint8_t HeatOf(FrameIndex frame) const { return heat_[frame].load(std::memory_order_relaxed); }
   // A hit at the same time may be lost, or win.
   void SetHeat(FrameIndex frame, uint8_t heat) {
-    heat_[ToInt(frame)].store(heat, std::memory_order_relaxed);
+    heat_[frame].store(heat, std::memory_order_relaxed);
   }
   void CountExamined() { ++frames_examined_; }
 
@@ -152,8 +165,8 @@ class ReplacementPolicy {
   static constexpr uint8_t kNeverEnough = 255;  // no page is as hot
 
   const bool needs_every_hit_;
-  const uint32_t max_frames_;
-  const std::unique_ptr<std::atomic<uint8_t>[]> heat_;  // by frame
+  uint32_t max_frames_;
+  FrameArray<std::atomic<uint8_t>> heat_;
   uint32_t frame_count_;
   uint64_t frames_examined_ = 0;
 };

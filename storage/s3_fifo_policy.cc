@@ -32,15 +32,18 @@ struct S3FifoPolicy::Search {
   bool done() const { return stopped || count == out.size(); }
 };
 
-S3FifoPolicy::S3FifoPolicy(uint32_t frame_count, uint32_t max_frames)
-    : ReplacementPolicy({.frame_count = frame_count, .max_frames = max_frames}),
-      links_(max_frames),
+S3FifoPolicy::S3FifoPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames)
+    : ReplacementPolicy(
+          {.frame_count = frame_count, .max_frames = max_frames, .most_frames = most_frames}),
+      links_(max_frames, most_frames),
       scan_(links_),
       young_(links_),
       old_(links_),
       main_(links_),
-      entries_(max_frames),
-      ghosts_({.capacity = GhostCapacity(frame_count), .max_capacity = GhostCapacity(max_frames)}) {
+      entries_(max_frames, most_frames),
+      ghosts_({.capacity = GhostCapacity(frame_count),
+               .max_capacity = GhostCapacity(max_frames),
+               .most_capacity = GhostCapacity(most_frames)}) {
   OnFrameCount();
 }
 
@@ -52,8 +55,20 @@ void S3FifoPolicy::OnFrameCount() {
 }
 
 size_t S3FifoPolicy::metadata_bytes() const {
-  return max_frames() + links_.size_bytes() + entries_.size() * sizeof(Entry) +
-         ghosts_.size_bytes();
+  return max_frames() * (1 + sizeof(Entry)) + FrameQueue::Links::BytesFor(max_frames()) +
+         GhostTable::BytesFor(GhostCapacity(max_frames()));
+}
+
+absl::Status S3FifoPolicy::OnMakeRoom(uint32_t max_frames) {
+  absl::Status status = links_.MakeRoom(max_frames);
+  status.Update(entries_.MakeRoom(max_frames));
+  status.Update(ghosts_.MakeRoom(GhostCapacity(max_frames)));
+  return status;
+}
+
+void S3FifoPolicy::OnDiscardFrom(uint32_t end) {
+  links_.DiscardFrom(end);
+  entries_.DiscardFrom(end);
 }
 
 FrameQueue& S3FifoPolicy::QueueOf(Place place) {
@@ -143,6 +158,15 @@ void S3FifoPolicy::OnWritten(FrameIndex frame) {
 }
 
 void S3FifoPolicy::OnWriteFailed(FrameIndex frame) { At(frame).deferred = 0; }
+
+void S3FifoPolicy::OnMoved(FrameIndex from, FrameIndex to) {
+  FIXPOOL_CHECK(At(to).place == Place::kAbsent && IsQueue(At(from).place),
+                absl::StrCat("frame ", ToInt(from), " moves to ", ToInt(to)));
+  QueueOf(At(from).place).Replace(from, to);
+  SetHeat(to, HeatOf(from));
+  At(to) = At(from);
+  At(from) = Entry();
+}
 
 size_t S3FifoPolicy::PickVictims(absl::Span<FrameIndex> out, Judge judge) {
   Search search{.out = out,

@@ -3,9 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "absl/status/status.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/frame_array.h"
 #include "fixpool/storage/frame_queue.h"
 #include "fixpool/storage/ghost_table.h"
 #include "fixpool/storage/replacement_policy.h"
@@ -34,8 +35,10 @@ namespace fixpool::storage {
 // correlation window is as in Clock2Q+. What it was compared with: docs/replacement.md.
 class S3FifoPolicy final : public ReplacementPolicy {
  public:
-  // `frame_count` is 1 to `max_frames`.
-  S3FifoPolicy(uint32_t frame_count, uint32_t max_frames);
+  // `frame_count` is 1 to `max_frames`, which MakeRoom can raise to `most_frames`.
+  S3FifoPolicy(uint32_t frame_count, uint32_t max_frames, uint32_t most_frames);
+  S3FifoPolicy(uint32_t frame_count, uint32_t max_frames)
+      : S3FifoPolicy(frame_count, max_frames, max_frames) {}
   explicit S3FifoPolicy(uint32_t frame_count) : S3FifoPolicy(frame_count, frame_count) {}
 
   void OnLoaded(FrameIndex frame, const PageId& page, Hint hint) override;
@@ -43,6 +46,7 @@ class S3FifoPolicy final : public ReplacementPolicy {
   void OnDropped(FrameIndex frame) override;
   void OnWritten(FrameIndex frame) override;
   void OnWriteFailed(FrameIndex frame) override;
+  void OnMoved(FrameIndex from, FrameIndex to) override;
   size_t PickVictims(absl::Span<FrameIndex> out, Judge judge) override;
   size_t metadata_bytes() const override;
 
@@ -64,7 +68,7 @@ class S3FifoPolicy final : public ReplacementPolicy {
   static_assert(sizeof(Entry) == 1);
   struct Search;
 
-  Entry& At(FrameIndex frame) { return entries_[ToInt(frame)]; }
+  Entry& At(FrameIndex frame) { return entries_[frame]; }
   FrameQueue& QueueOf(Place place);
   static bool IsQueue(Place place) { return place >= Place::kScan; }
   uint32_t small_size() const { return young_.size() + old_.size(); }
@@ -82,13 +86,15 @@ class S3FifoPolicy final : public ReplacementPolicy {
   void ProposeAndRequeue(Search& search, FrameIndex frame);
   void ProposeAllOf(Search& search, FrameQueue& queue);
   void OnFrameCount() override;
+  void OnDiscardFrom(uint32_t end) override;
+  absl::Status OnMakeRoom(uint32_t max_frames) override;
 
   FrameQueue::Links links_;
   FrameQueue scan_;   // pages loaded for scans: evicted before all others
   FrameQueue young_;  // the newest half of the small queue
   FrameQueue old_;    // its older half
   FrameQueue main_;
-  std::vector<Entry> entries_;  // by frame
+  FrameArray<Entry> entries_;
   GhostTable ghosts_;
   uint32_t small_target_ = 0;  // the main queue gives frames away only while small_size() is less
   uint32_t young_target_ = 0;  // invariant between calls: young_.size() is at most that

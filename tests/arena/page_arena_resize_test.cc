@@ -142,6 +142,18 @@ TEST_F(PageArenaResizeTest, CannotGrowByNothingNorBeyondTheRegistry) {
   EXPECT_TRUE(arena->Grow(kPageBytes).ok());
 }
 
+// Before any of it is faulted in.
+TEST_F(PageArenaResizeTest, CannotGrowBeyondTheMachine) {
+  const auto large =
+      FixedBufferRegistry::Create({.capacity = FixedBufferRegistry::kMaxRegions}).value();
+  const auto arena = PageArena::Create(large.get(), {.size_bytes = kPageBytes}).value();
+  const absl::Status status = arena->Grow(size_t{15} << 40);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "the machine has")) << status;
+  EXPECT_EQ(arena->page_count(), 1u);
+  EXPECT_EQ(large->region_count(), 1u);
+}
+
 // ---- Shrinking ----
 
 TEST_F(PageArenaResizeTest, ShrinksByWholeRegionsAndNeverByTheLast) {

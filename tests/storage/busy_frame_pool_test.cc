@@ -97,5 +97,17 @@ TEST(BusyFramePoolDeathTest, MoreThanFrames) {
   EXPECT_DEATH(pool.Take(), "more busy frames than frames");
 }
 
+TEST(BusyFramePoolTest, MakesRoomInPlace) {
+  BusyFramePool pool = *BusyFramePool::Create(1, 1000);
+  const uint32_t first = pool.Take();
+  BusyFrame* const where = &pool[first];
+  where->attached = 7;
+  ASSERT_TRUE(pool.MakeRoom(1000).ok());
+  for (int i = 1; i < 1000; ++i) (void)pool.Take();
+  EXPECT_EQ(&pool[first], where);
+  EXPECT_EQ(where->attached, 7u);
+  EXPECT_EQ(pool.in_use(), 1000u);
+}
+
 }  // namespace
 }  // namespace fixpool::storage

@@ -126,5 +126,20 @@ TEST_F(ClockPolicyTest, GrowsAndForgetsDroppedPages) {
   EXPECT_EQ(tester_.EvictAll(), Frames({6, 7}));
 }
 
+TEST_F(ClockPolicyTest, FramesThatWereGivenBackAreAsNew) {
+  policy_.SetFrameCount(2 * kFrames);
+  for (uint32_t frame = 0; frame < 2 * kFrames; ++frame) tester_.Load(frame, Hint::kScan);
+  for (uint32_t frame = 2; frame < 2 * kFrames; ++frame) tester_.Drop(frame);
+  policy_.SetFrameCount(2);
+  policy_.DiscardFrom(2);
+  EXPECT_EQ(policy_.max_frames(), 2u);
+  ASSERT_TRUE(policy_.MakeRoom(2 * kFrames).ok());
+  policy_.SetFrameCount(2 * kFrames);
+  for (uint32_t frame = 2; frame < 2 * kFrames; ++frame) tester_.Load(frame);
+  std::vector<uint32_t> all;
+  for (uint32_t frame = 0; frame < 2 * kFrames; ++frame) all.push_back(frame);
+  EXPECT_EQ(tester_.EvictAll(), all);
+}
+
 }  // namespace
 }  // namespace fixpool::storage

@@ -149,7 +149,7 @@ TEST_F(FrameTableTest, CountsEachKindAsItChanges) {
 TEST_F(FrameTableTest, HolesAreNobodysFrames) {
   FrameTable frames = Frames(8, {{.index = FrameIndex{6}, .handle = HandleOf(1)},
                                  {.index = FrameIndex{2}, .handle = HandleOf(5)}});
-  EXPECT_EQ(frames.size(), 8u);
+  EXPECT_EQ(frames.size(), 7u);
   EXPECT_EQ(frames.frame_count(), 2u);
   EXPECT_EQ(frames.counts(), (Counts{.free = 2}));
   EXPECT_EQ(frames[FrameIndex{0}].state, FrameState::kHole);
@@ -460,6 +460,123 @@ TEST_F(FrameTableDeathTest, FramesAreAllocatedPagesAndEachIsOne) {
   EXPECT_DEATH(Frames(1, {{.index = FrameIndex{0}, .handle = HandleOf(0)},
                           {.index = FrameIndex{0}, .handle = HandleOf(1)}}),
                "two frames in one place");
+}
+
+FrameTable::Place PlaceOf(uint32_t index) {
+  return {.index = FrameIndex{index}, .handle = HandleOf(100 + index)};
+}
+
+TEST_F(FrameTableTest, FramesAreAddedWhileOthersAreInUse) {
+  FrameTable frames(*FrameTable::Memory::Reserve(1, 1000), {PlaceOf(0)}, &words_);
+  const FrameIndex first = frames.TakeFree();
+  ASSERT_TRUE(frames.MakeRoom(1000).ok());
+  frames.Add({PlaceOf(999), PlaceOf(7)});
+  EXPECT_EQ(frames.size(), 1000u);
+  EXPECT_EQ(frames.frame_count(), 3u);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 3}));
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{7});
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{999});
+  EXPECT_EQ(frames.TakeFree(), kNoFrame);
+  frames.PutFree(first);
+  EXPECT_EQ(frames.TakeFree(), first);
+}
+
+TEST_F(FrameTableTest, LeavingFramesAreGivenToNobody) {
+  FrameTable frames = Frames(4);
+  const FrameIndex used = frames.TakeFree();
+  EXPECT_EQ(used, FrameIndex{0});
+  const std::vector<FrameIndex> leaving = {FrameIndex{0}, FrameIndex{2}};
+  frames.Leave(leaving);
+  EXPECT_EQ(frames.leaving_count(), 2u);
+  EXPECT_EQ(frames.available(), 2u);
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{1});
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{3});
+  frames.PutFree(used);
+  EXPECT_EQ(frames.TakeFree(), kNoFrame);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 4}));
+  EXPECT_EQ(frames.Remove(used).page_index, 100u);
+  EXPECT_EQ(frames.counts(), (Counts{.free = 3}));
+  EXPECT_EQ(frames.frame_count(), 3u);
+  EXPECT_EQ(frames.leaving_count(), 1u);
+  // One stays after all; the other is a hole.
+  frames.Stay(leaving);
+  EXPECT_EQ(frames.TakeFree(), FrameIndex{2});
+  EXPECT_EQ(frames.TakeFree(), kNoFrame);
+  EXPECT_EQ(frames.leaving_count(), 0u);
+}
+
+TEST_F(FrameTableTest, FramesComeBackAfterATrim) {
+  constexpr uint32_t kCount = 5000;
+  FrameTable frames(*FrameTable::Memory::Reserve(kCount), {PlaceOf(0)}, &words_);
+  for (uint32_t round = 0; round < 3; ++round) {
+    std::vector<FrameTable::Place> places;
+    std::vector<FrameIndex> leaving;
+    for (uint32_t i = 1; i < kCount; ++i) {
+      // In another region each time.
+      const arena::PageHandle handle{.region = io::RegionId::FromBits(round + 2),
+                                     .page_index = i,
+                                     .generation = 2 * round + 1};
+      places.push_back({.index = FrameIndex{i}, .handle = handle});
+      leaving.push_back(FrameIndex{i});
+    }
+    frames.Add(places);
+    frames.Leave(leaving);
+    for (const FrameTable::Place& place : places) {
+      ASSERT_EQ(frames.Remove(place.index), place.handle);
+    }
+    EXPECT_TRUE(frames.Trim(100));
+    EXPECT_EQ(frames.size(), kCount - 100);
+    while (frames.Trim(1000)) {
+    }
+    EXPECT_EQ(frames.size(), 1u);
+    EXPECT_EQ(frames.frame_count(), 1u);
+    // Whoever noted a number looks there all the same.
+    EXPECT_EQ(frames[FrameIndex{kCount - 1}].state, FrameState::kHole);
+    EXPECT_EQ(frames.HandleOf(FrameIndex{0}), HandleOf(100));
+  }
+}
+
+TEST_F(FrameTableTest, ContentsMoveWithWhatIsKnownOfThem) {
+  FrameTable frames = Frames(2);
+  const FrameIndex from = Resident(frames);
+  const FrameIndex to = frames.TakeFree();
+  {
+    const FrameTable::Edit frame(frames, from);
+    frame->dirty = true;
+    frame.busy().write_failed = true;
+    frame.busy().error = absl::DataLossError("gone");
+  }
+  const PageWord before = Load(word);
+  const auto move = [&](FrameIndex source, FrameIndex target) {
+    const FrameTable::Capture capture(frames, source);
+    frames.Unbind(source);
+    frames.MoveContents(source, target);
+    frames.Bind(target, &word);
+  };
+  move(from, to);
+  EXPECT_EQ(frames[from].state, FrameState::kFree);
+  EXPECT_FALSE(frames[from].dirty);
+  EXPECT_TRUE(frames[to].HoldsPageOf(kFile));
+  EXPECT_EQ(frames[to].page_number(), kPage);
+  EXPECT_TRUE(frames[to].dirty && frames.Busy(to).write_failed);
+  EXPECT_TRUE(absl::IsDataLoss(frames.Busy(to).error));
+  EXPECT_EQ(frames.counts(), (Counts{.free = 1, .dirty = 1, .failing = 1}));
+  EXPECT_EQ(Load(word).frame(), to);
+  EXPECT_TRUE(Load(word).CanAddReader());
+  EXPECT_FALSE(Load(word).SameLife(before));
+  // And back: who looked before the first move is not deceived.
+  move(to, from);
+  EXPECT_EQ(Load(word).frame(), from);
+  EXPECT_FALSE(Load(word).SameLife(before));
+}
+
+TEST_F(FrameTableDeathTest, ChecksWhatComesAndGoes) {
+  FrameTable frames = Frames(2);
+  EXPECT_DEATH(frames.Add({PlaceOf(0)}), "two frames in one place");
+  EXPECT_DEATH(frames.Add({PlaceOf(1'000'000)}), "more frames than there is room for");
+  EXPECT_DEATH((void)frames.Remove(FrameIndex{0}), "a frame was removed that is in use");
+  EXPECT_DEATH(frames.MoveContents(FrameIndex{0}, FrameIndex{1}),
+               "a page was moved that is in use");
 }
 
 }  // namespace

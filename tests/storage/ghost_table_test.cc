@@ -36,17 +36,20 @@ TEST(GhostTableTest, CapacityChanges) {
   for (uint64_t page = 0; page < 8; ++page) ghosts.Add(Page(page));
   EXPECT_FALSE(ghosts.Take(Page(3)));
   EXPECT_TRUE(ghosts.Take(Page(4)));
-  ghosts.SetCapacity(100);
-  EXPECT_TRUE(ghosts.Take(Page(3)));
-  ghosts.SetCapacity(100'000);
-  ghosts.Add(Page(9));
-  EXPECT_TRUE(ghosts.Take(Page(9)));
+  ghosts.SetCapacity(5);  // as many sets as before
+  EXPECT_TRUE(ghosts.Take(Page(5)));
+  for (const uint32_t capacity : {100u, 100'000u, 100u}) {
+    ghosts.SetCapacity(capacity);
+    EXPECT_FALSE(ghosts.Take(Page(6)));  // forgotten
+    EXPECT_FALSE(ghosts.Take(Page(9)));
+    for (uint64_t page = 0; page < 100; ++page) ghosts.Add(Page(page));
+    for (uint64_t page = 70; page < 100; ++page) EXPECT_TRUE(ghosts.Take(Page(page))) << page;
+    ghosts.Add(Page(6));
+    ghosts.Add(Page(9));
+  }
 }
 
-TEST(GhostTableTest, TakesLittleMemory) {
-  const GhostTable ghosts({.capacity = 1, .max_capacity = 100'000});
-  EXPECT_LE(ghosts.size_bytes(), 455'000u);
-}
+TEST(GhostTableTest, TakesLittleMemory) { EXPECT_LE(GhostTable::BytesFor(100'000), 455'000u); }
 
 }  // namespace
 }  // namespace fixpool::storage

@@ -24,6 +24,7 @@ class LevelTest : public ::testing::TestWithParam<io::EngineLevel> {
   void Start(uint32_t frames, uint32_t page_bytes = kPageBytes) {
     absl::StatusOr<std::unique_ptr<storage::PageCache>> cache =
         storage::PageCache::Create({.memory_bytes = size_t{frames} * page_bytes,
+                                    .region_bytes = region_bytes_,
                                     .page_bytes = page_bytes,
                                     .ladder = OrdinaryPages(),
                                     .engine = {.depth = 32, .require = GetParam()},
@@ -44,6 +45,7 @@ class LevelTest : public ::testing::TestWithParam<io::EngineLevel> {
   RecordingEnvironment environment_;
   ScratchDirectory scratch_;
   std::optional<uint32_t> free_frames_;  // of the next Start
+  std::optional<size_t> region_bytes_;   // the same
   std::unique_ptr<storage::PageCache> cache_;
   storage::FileId file_;
 };

@@ -82,6 +82,12 @@ TEST_F(LruPolicyTest, GrowsAndForgetsDroppedPages) {
   for (uint32_t frame = 0; frame < 6; ++frame) tester_.Drop(frame);
   policy_.SetFrameCount(2);
   EXPECT_EQ(tester_.EvictAll(), Frames({6, 7}));
+  policy_.DiscardFrom(2);
+  EXPECT_EQ(policy_.max_frames(), 2u);
+  ASSERT_TRUE(policy_.MakeRoom(8).ok());
+  policy_.SetFrameCount(8);
+  for (uint32_t frame = 0; frame < 8; ++frame) tester_.Load(7 - frame);
+  EXPECT_EQ(tester_.EvictAll(), Frames({7, 6, 5, 4, 3, 2, 1, 0}));
 }
 
 }  // namespace

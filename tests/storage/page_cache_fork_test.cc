@@ -94,6 +94,7 @@ TEST_P(PageCacheForkTest, RefusesInTheChild) {
     ExpectRefused(cache().Prefetch({}).status());
     ExpectRefused(cache().Flush(file_));
     ExpectRefused(cache().FlushAll());
+    ExpectRefused(cache().Resize(1 << 20));
     ExpectRefused(cache().OpenFile(path_).status());
     ExpectRefused(cache().CloseFile(file_));
     ExpectRefused(cache().PageCount(file_).status());

@@ -12,7 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fixpool/storage/cache_progress.h"
 #include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
@@ -209,51 +212,32 @@ class PageCacheStressTest : public LevelTest {
     }
   }
 
-  void RunEverything(uint32_t frames) {
-    const uint64_t seed = Seed();
-    free_frames_ = seed % 2 == 0 ? 0 : 5;
-    FIXPOOL_START_OR_SKIP(frames);
-    MakeFiles();
-    const absl::Time end = absl::Now() + RunFor();
-    std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0};
-    std::vector<std::thread> threads;
-    for (int i = 0; i < kThreads; ++i) {
-      threads.emplace_back([&, i] {
-        if (i < kTaskThreads) return RunTasks(seed + static_cast<uint64_t>(i), end, tasks, dropped);
-        std::mt19937_64 random(seed + static_cast<uint64_t>(i));
-        while (absl::Now() < end && !HasFailure()) {
-          OneStep(random);
-          ++steps;
-        }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    ASSERT_FALSE(HasFailure());
-    std::printf("%llu steps, %llu tasks, %llu dropped; %s\n",
-                static_cast<unsigned long long>(steps), static_cast<unsigned long long>(tasks),
-                static_cast<unsigned long long>(dropped), cache().Stats().ToString().c_str());
-    EXPECT_GT(steps, 0u);
-    EXPECT_GT(tasks, 0u);
-    EXPECT_GT(dropped, 0u);
-    read_ahead_ = cache().Stats().read_ahead;
-    joined_reads_ = cache().Stats().joined_reads;
-    EXPECT_EQ(cache().Stats().pinned_frames, 0u);
-    EXPECT_EQ(cache().Stats().read_errors + cache().Stats().write_errors, 0u);
-    ASSERT_TRUE(cache().FlushAll().ok());
-    EXPECT_EQ(cache().Stats().dirty_frames, 0u);
-    ExpectOnDisk();
-    for (const FileId file : files_) ASSERT_TRUE(cache().CloseFile(file).ok());
-    Stop();
-    FIXPOOL_START_OR_SKIP(frames);
-    for (int file = 0; file < kFiles; ++file) {
-      const FileId id = *cache().OpenFile(Path(file), {.read_only = true});
-      ASSERT_EQ(*cache().PageCount(id), pages_);
-      for (uint64_t page = 0; page < pages_; ++page) {
-        const ReadGuard guard = *cache().Read({id, page});
-        EXPECT_EQ(ChangesOf(guard.bytes(), file, page), changes_[file][page]);
+  // From frames_ to eight times as many, and back, and to anything in between. Counts those that
+  // were done, and those for which somebody held a page too long.
+  void RunResizes(uint64_t seed, absl::Time end, std::atomic<uint64_t>& done,
+                  std::atomic<uint64_t>& late) {
+    std::mt19937_64 random(seed);
+    while (absl::Now() < end && !HasFailure()) {
+      const uint64_t kind = random() % 3;
+      const uint64_t frames = kind == 0   ? frames_
+                              : kind == 1 ? 8 * frames_
+                                          : frames_ + random() % (7 * frames_);
+      const absl::Duration timeout = absl::Milliseconds(random() % 4 == 0 ? 1 : 1000);
+      const absl::Status status = cache().Resize(frames * kPageBytes, timeout);
+      if (status.ok()) {
+        const uint64_t rounded = (frames + region_frames_ - 1) / region_frames_ * region_frames_;
+        EXPECT_EQ(cache().frame_count(), rounded);
+        ++done;
+      } else {
+        EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+        ++late;
       }
+      if (random() % 2 == 0) absl::SleepFor(absl::Milliseconds(random() % 20));
     }
   }
+
+  // With `resizes`, the cache's size changes all the time.
+  void RunEverything(bool resizes);
 
   void ExpectOnDisk() {
     for (int file = 0; file < kFiles; ++file) {
@@ -270,18 +254,73 @@ class PageCacheStressTest : public LevelTest {
   // Each guarded by the latch of its page, which is part of what is tested.
   std::array<std::array<uint64_t, kPagesForScans>, kFiles> changes_{};
   uint64_t pages_ = kPages;                     // of each file
+  uint32_t frames_ = kFrames;                   // in the beginning
+  uint32_t region_frames_ = 3;                  // what comes and goes at a time
   uint64_t read_ahead_ = 0, joined_reads_ = 0;  // of the first cache of RunEverything
 };
 INSTANTIATE_TEST_SUITE_P(Levels, PageCacheStressTest, AllLevels(), LevelName);
 
-TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) { RunEverything(kFrames); }
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) { RunEverything(false); }
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverTheSize) { RunEverything(true); }
 
 TEST_P(PageCacheStressTest, EveryPageIsItselfWhereScansAreReadAhead) {
   pages_ = kPagesForScans;
-  RunEverything(kFramesForScans);
+  frames_ = kFramesForScans;
+  region_frames_ = kFramesForScans / 16;
+  RunEverything(true);
   if (IsSkipped() || HasFailure()) return;
   EXPECT_GT(read_ahead_, 0u);
   EXPECT_GT(joined_reads_, 0u);
+}
+
+void PageCacheStressTest::RunEverything(bool resizes) {
+  const uint64_t seed = Seed();
+  free_frames_ = seed % 2 == 0 ? 0 : 5;
+  region_bytes_ = region_frames_ * kPageBytes;
+  FIXPOOL_START_OR_SKIP(frames_);
+  MakeFiles();
+  const absl::Time end = absl::Now() + RunFor();
+  std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0}, resized{0}, late{0};
+  std::vector<std::thread> threads;
+  if (resizes) threads.emplace_back([&] { RunResizes(seed, end, resized, late); });
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      if (i < kTaskThreads) return RunTasks(seed + static_cast<uint64_t>(i), end, tasks, dropped);
+      std::mt19937_64 random(seed + static_cast<uint64_t>(i));
+      while (absl::Now() < end && !HasFailure()) {
+        OneStep(random);
+        ++steps;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_FALSE(HasFailure());
+  std::printf("%s\n", absl::StrCat(steps.load(), " steps, ", tasks.load(), " tasks, ",
+                                   dropped.load(), " dropped, ", resized.load(), " resizes, ",
+                                   late.load(), " too late; ", cache().Stats().ToString())
+                          .c_str());
+  EXPECT_EQ(resized > 0, resizes);
+  EXPECT_GT(steps, 0u);
+  EXPECT_GT(tasks, 0u);
+  EXPECT_GT(dropped, 0u);
+  read_ahead_ = cache().Stats().read_ahead;
+  joined_reads_ = cache().Stats().joined_reads;
+  EXPECT_EQ(cache().Stats().pinned_frames, 0u);
+  EXPECT_EQ(cache().Stats().read_errors + cache().Stats().write_errors, 0u);
+  ASSERT_TRUE(cache().FlushAll().ok());
+  EXPECT_EQ(cache().Stats().dirty_frames, 0u);
+  ExpectOnDisk();
+  for (const FileId file : files_) ASSERT_TRUE(cache().CloseFile(file).ok());
+  Stop();
+  FIXPOOL_START_OR_SKIP(frames_);
+  for (int file = 0; file < kFiles; ++file) {
+    const FileId id = *cache().OpenFile(Path(file), {.read_only = true});
+    ASSERT_EQ(*cache().PageCount(id), pages_);
+    for (uint64_t page = 0; page < pages_; ++page) {
+      const ReadGuard guard = *cache().Read({id, page});
+      EXPECT_EQ(ChangesOf(guard.bytes(), file, page), changes_[file][page]);
+    }
+  }
 }
 
 // As many threads as frames, each holding one page and wanting another: every wait ends, by

@@ -39,6 +39,7 @@ class Model {
   virtual void Load(const Page& page, Hint hint) = 0;
   virtual void Hit(uint32_t frame, Hint hint) = 0;
   virtual void Drop(uint32_t frame) = 0;
+  virtual void Move(uint32_t from, uint32_t to) = 0;
   virtual void Resize(uint32_t) {}
   // Appends what it proposes; the last of it is the victim, unless it is pinned.
   virtual void Evict(const Pinned& pinned, std::vector<uint32_t>& proposals) = 0;
@@ -84,6 +85,7 @@ class LruModel final : public Model {
     queue_.push_back(page);
   }
   void Drop(uint32_t frame) override { Erase(queue_, frame); }
+  void Move(uint32_t from, uint32_t to) override { Find(queue_, from)->frame = to; }
   void Evict(const Pinned& pinned, std::vector<uint32_t>& proposals) override {
     const size_t present = queue_.size();
     for (size_t refused = 0; refused < 2 * present;) {
@@ -125,6 +127,11 @@ class S3Model final : public Model {
   }
   void Drop(uint32_t frame) override {
     for (Queue* queue : All()) Erase(*queue, frame);
+  }
+  void Move(uint32_t from, uint32_t to) override {
+    for (Queue* queue : All()) {
+      if (Page* page = Find(*queue, from)) page->frame = to;
+    }
   }
   void Resize(uint32_t frames) override {
     small_target_ = frames / 10;
@@ -229,6 +236,11 @@ class ClockModel final : public Model {
   }
   void Hit(uint32_t frame, Hint) override { Find(frames_, frame)->heat = 1; }
   void Drop(uint32_t frame) override { present_.erase(frame); }
+  void Move(uint32_t from, uint32_t to) override {
+    Load({.frame = to, .number = 0}, Hint::kNormal);
+    Find(frames_, to)->heat = Find(frames_, from)->heat;
+    Drop(from);
+  }
   void Evict(const Pinned& pinned, std::vector<uint32_t>& proposals) override {
     for (size_t refused = 0; refused < 2 * present_.size();) {
       const bool last_resort = refused >= present_.size();
@@ -283,6 +295,16 @@ void Compare(ReplacementPolicy& policy, Model& model, bool with_hints) {
       tester.Drop(frame);
       model.Drop(frame);
       leave(frame);
+    } else if (!used.empty() && !free.empty() && below(100) < 10) {
+      const uint32_t from = *std::next(used.begin(), static_cast<long>(below(used.size())));
+      const uint32_t to = *free.begin();
+      tester.Move(from, to);
+      model.Move(from, to);
+      page_of[to] = page_of[from];
+      free.erase(to);
+      used.insert(to);
+      used.erase(from);
+      free.insert(from);
     } else if (!free.empty()) {
       const uint32_t frame = *free.begin();
       const uint64_t page = std::min(below(kPages), below(kPages));

@@ -33,6 +33,10 @@ class PolicyTester {
   bool Hit(uint32_t frame, Hint hint = Hint::kNormal) {
     return policy_.Hit(storage::FrameIndex{frame}, hint);
   }
+  void Move(uint32_t from, uint32_t to) {
+    page_of_[to] = page_of_[from];
+    policy_.OnMoved(storage::FrameIndex{from}, storage::FrameIndex{to});
+  }
   void Drop(uint32_t frame) { policy_.OnDropped(storage::FrameIndex{frame}); }
   void Written(uint32_t frame) { policy_.OnWritten(storage::FrameIndex{frame}); }
   void WriteFailed(uint32_t frame) { policy_.OnWriteFailed(storage::FrameIndex{frame}); }

@@ -251,6 +251,31 @@ TEST(S3FifoPolicyResizeTest, TakesMoreFramesAndGivesThemBack) {
   EXPECT_EQ(tester.EvictAll(), Frames({40, 41, 42, 43, 44, 45, 46, 47, 48, 49}));
 }
 
+TEST(S3FifoPolicyResizeTest, FramesThatWereGivenBackAreAsNew) {
+  S3FifoPolicy policy(10, 100'000);
+  PolicyTester tester(policy);
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(policy.MakeRoom(100'000).ok());
+    policy.SetFrameCount(100'000);
+    for (uint32_t frame = 0; frame < 100'000; ++frame) tester.Load(frame, Hint::kKeep);
+    for (uint32_t frame = 10; frame < 100'000; ++frame) tester.Drop(frame);
+    policy.SetFrameCount(10);
+    policy.DiscardFrom(10);
+    EXPECT_EQ(tester.EvictAll(), Frames({0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  }
+}
+
+TEST(S3FifoPolicyResizeTest, MakesRoomForMoreFrames) {
+  S3FifoPolicy policy(10, 10, 100'000);
+  EXPECT_EQ(policy.max_frames(), 10u);
+  ASSERT_TRUE(policy.MakeRoom(100'000).ok());
+  EXPECT_EQ(policy.max_frames(), 100'000u);
+  policy.SetFrameCount(100'000);
+  PolicyTester tester(policy);
+  for (uint32_t frame = 0; frame < 100'000; ++frame) tester.Load(frame);
+  for (uint32_t frame = 0; frame < 100'000; ++frame) ASSERT_EQ(tester.Evict(), frame);
+}
+
 TEST(S3FifoPolicyResizeTest, OneFrameIsEnough) {
   S3FifoPolicy policy(1);
   PolicyTester tester(policy);
@@ -270,6 +295,7 @@ TEST(S3FifoPolicyDeathTest, RefusesFrameCountsOutOfRange) {
   S3FifoPolicy policy(10, 20);
   EXPECT_DEATH(policy.SetFrameCount(21), "21 of 20 frames");
   EXPECT_DEATH(policy.SetFrameCount(0), "0 of 20 frames");
+  EXPECT_DEATH((void)policy.MakeRoom(19), "fewer frames than it was made for");
 }
 
 }  // namespace
