@@ -130,7 +130,14 @@ size_t TakeFrames(CacheState& state, absl::Span<FrameIndex> out, uint32_t reserv
   const FrameTable::Counts& counts = state.frames.counts();
   if (count < out.size() && counts.evictable + counts.writable > 0) {
     VictimSearch search(reserve, /*retry_failed=*/false, batch);
-    count += search.Run(state, out.subspan(count));
+    const absl::Span<FrameIndex> found = out.subspan(count, search.Run(state, out.subspan(count)));
+    for (const FrameIndex victim : found) {
+      if (state.frames.leaving(victim)) {
+        state.frames.PutFree(victim);
+      } else {
+        out[count++] = victim;
+      }
+    }
   }
   while (count < out.size() && state.frames.available() > 0) {
     out[count++] = state.frames.TakeFree();

@@ -185,10 +185,11 @@ bool LeavingFrames::CanMove(FrameIndex index) const {
 // find, by the version, that it was in vain.
 bool LeavingFrames::TryMove(FrameIndex from, FrameIndex to) {
   FrameTable& frames = state_.frames;
+  // A mark keeps its page captured where it is. The scan is noticed at its next one.
+  FileScans* const scans = state_.FileOf(from).scans.get();
+  if (scans != nullptr) scans->DropMarksOf(from);
   const FrameTable::Capture capture(frames, from);
   if (!CanMove(from)) return false;
-  // A scan finds its way without the mark, at the cost of one wait.
-  if (FileScans* const scans = state_.FileOf(from).scans.get()) scans->DropMarksOf(from);
   AtomicPageWord* const word = frames.WordOf(from);
   frames.Unbind(from);
   std::memcpy(state_.DataOf(to), state_.DataOf(from), state_.page_bytes);
