@@ -79,8 +79,10 @@ absl::StatusOr<CacheReplay> ReplayThroughCache(const PageTrace& trace, storage::
   if (!engine.ok()) return engine.status();
   auto arena = arena::PageArena::Create(registry->get(), {.size_bytes = frames * kPageBytes});
   if (!arena.ok()) return arena.status();
-  auto cache = PageCache::Create(arena->get(), engine->get(),
-                                 {.frame_count = frames, .policy = policy, .free_frames = 0});
+  // What is counted is what the policy is to blame for: read-ahead would take the misses of scans.
+  auto cache = PageCache::Create(
+      arena->get(), engine->get(),
+      {.frame_count = frames, .policy = policy, .free_frames = 0, .read_ahead_bytes = 0});
   if (!cache.ok()) return cache.status();
   const absl::StatusOr<std::string> path =
       MakeSparseFile(directory, trace.distinct_pages() * kPageBytes);

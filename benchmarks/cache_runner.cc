@@ -116,7 +116,8 @@ absl::StatusOr<RunResult> RunCache(const PageIoOptions& options, const PageFile&
 
   absl::StatusOr<std::unique_ptr<PageCache>> cache =
       PageCache::Create(memory->arena.get(), engine->get(),
-                        {.frame_count = options.cache_bytes / options.page_bytes});
+                        {.frame_count = options.cache_bytes / options.page_bytes,
+                         .read_ahead_bytes = options.read_ahead_bytes});
   if (!cache.ok()) return cache.status();
   absl::StatusOr<storage::FileId> file_id = (*cache)->OpenFile(
       options.file,

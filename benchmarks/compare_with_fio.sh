@@ -4,6 +4,11 @@
 #
 #     benchmarks/compare_with_fio.sh --file=/data/test --file_bytes=4g
 #
+# A scan through the cache, which reads ahead by itself, beside large transfers of fio:
+#
+#     benchmarks/compare_with_fio.sh --file=/data/test --file_bytes=4g --layer=cache \
+#         --pattern=sequential --depths=1 --fio_bytes=1m --fio_depth=4
+#
 # Each run of page_io stands beside a run of fio that came right before or after
 # it, so that a disk or a neighbour that changes its pace changes both. What is
 # printed is the median of the ratios of these pairs, and for orientation the
@@ -23,6 +28,9 @@ Usage: compare_with_fio.sh --file=PATH [OPTION...]
   --access=A           page_io's --access, for --layer=cache (default: batches)
   --page_bytes=SIZE    (default: 4k)
   --depths="N N ..."   in flight (default: "32 128")
+  --fio_bytes=SIZE     of fio's transfers, if not --page_bytes; then bytes are
+                       compared and not transfers
+  --fio_depth=N        fio's transfers in flight, if not those of --depths
   --pairs=N            runs of each for each depth (default: 9)
   --seconds=N          length of a run, a whole number (default: 5)
   --pattern=P          random or sequential (default: random)
@@ -38,14 +46,14 @@ bad_usage() { echo "compare_with_fio: $*" >&2; exit 2; }
 
 file= file_bytes= layer=engine page_bytes=4k depths="32 128" pairs=9 seconds=5
 pattern=random operation=read pages=auto cache_bytes=
-access=batches page_io=
+access=batches page_io= fio_bytes= fio_depth=
 
 for argument in "$@"; do
   case $argument in
     --help | -h) usage; exit 0 ;;
     --file=* | --file_bytes=* | --layer=* | --page_bytes=* | --depths=* | --pairs=* | \
       --seconds=* | --pattern=* | --operation=* | --pages=* | --cache_bytes=* | --page_io=* | \
-      --access=*)
+      --access=* | --fio_bytes=* | --fio_depth=*)
       name=${argument%%=*}
       printf -v "${name#--}" %s "${argument#*=}"
       ;;
@@ -54,6 +62,8 @@ for argument in "$@"; do
 done
 [[ $file ]] || bad_usage "--file is required: the file to read"
 [[ $pairs =~ ^[1-9][0-9]*$ ]] || bad_usage "--pairs is a whole number from 1, not '$pairs'"
+[[ ${fio_depth:-1} =~ ^[1-9][0-9]*$ ]] ||
+  bad_usage "--fio_depth is a whole number from 1, not '$fio_depth'"
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || bad_usage "--seconds is a whole number from 1, not '$seconds'"
 case $layer in engine | cache) ;; *) bad_usage "--layer is engine or cache, not '$layer'" ;; esac
 case $pattern-$operation in
@@ -97,7 +107,7 @@ page_io_command() {  # depth
 # Batches, timestamps and all else as fio has them by default.
 fio_command() {  # depth
   echo fio --name=compare "--filename=$file" ${file_bytes:+"--size=$file_bytes"} \
-    "--rw=$fio_rw" "--bs=$page_bytes" "--iodepth=$1" --ioengine=io_uring --fixedbufs \
+    "--rw=$fio_rw" "--bs=${fio_bytes:-$page_bytes}" "--iodepth=${fio_depth:-$1}" --ioengine=io_uring --fixedbufs \
     --registerfiles --direct=1 --norandommap --randrepeat=0 --time_based "--runtime=$seconds"
 }
 
@@ -119,12 +129,13 @@ describe_machine() {
 
 # Reads the pairs of reports of one depth and prints one line for each figure.
 summarise() {  # depth
-  python3 - "$reports" "$1" "$pairs" "$layer" "$operation" <<'EOT'
+  python3 - "$reports" "$1" "$pairs" "$layer" "$operation" "$fio_bytes" <<'EOT'
 import json
 import statistics
 import sys
 
-reports, depth, pairs, layer, operation = sys.argv[1:]
+reports, depth, pairs, layer, operation, in_bytes = sys.argv[1:]
+MIB = 1 << 20
 
 
 def load(name, pair):
@@ -137,12 +148,18 @@ def fio_figures(report):
     job = report["jobs"][0]
     transfers = job[operation]["total_ios"]
     cpu_ns = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] * 1e6
+    if in_bytes:
+        mib = job[operation]["io_bytes"] / MIB
+        return job[operation]["bw_bytes"] / 1e6, cpu_ns / mib
     return job[operation]["iops"], cpu_ns / transfers
 
 
 def page_io_figures(report):
     transfers = report["cache"]["misses"] if layer == "cache" else report["operations"]
     cpu_ns = report["cpu_ns_per_operation"] * report["operations"]
+    if in_bytes:
+        count = transfers * report["page_bytes"]
+        return count / report["seconds"] / 1e6, cpu_ns / (count / MIB)
     return transfers / report["seconds"], cpu_ns / transfers
 
 
@@ -154,7 +171,11 @@ for pair in range(1, int(pairs) + 1):
     theirs.append(fio_figures(load("fio", pair)))
 
 print("depth %s (page_io: %s; %s pairs)" % (depth, ", ".join(sorted(engines)), pairs))
-for index, name, unit, scale in ((0, "IOPS", "", 1), (1, "CPU per transfer", " us", 1e-3)):
+if in_bytes:
+    figures = ((0, "MB/s", "", 1), (1, "CPU per MiB", " us", 1e-3))
+else:
+    figures = ((0, "IOPS", "", 1), (1, "CPU per transfer", " us", 1e-3))
+for index, name, unit, scale in figures:
     ratios = sorted(a[index] / b[index] for a, b in zip(ours, theirs))
     mine = statistics.median(a[index] for a in ours) * scale
     fios = statistics.median(b[index] for b in theirs) * scale

@@ -43,6 +43,8 @@ ABSL_FLAG(Layer, layer, Layer::kEngine,
 ABSL_FLAG(ByteSize, cache_bytes, ByteSize{},
           "Memory for the pages of the cache (layer cache). Default: a quarter of --file_bytes, "
           "but enough for --depth and --threads.");
+ABSL_FLAG(ByteSize, read_ahead_bytes, (ByteSize{.bytes = 8 << 20}),
+          "What the cache reads ahead of a scan, at most (layer cache). Less than 8 pages is off.");
 ABSL_FLAG(Access, access, Access::kBatches,
           "How a thread keeps --depth pages of the cache in flight (layer cache): batches "
           "(Prefetch, then Read) or tasks (as many coroutines that await ReadAsync).");
@@ -66,9 +68,9 @@ namespace {
 // In the order of --help. A flag of another library that happens to be linked in is not one
 // of page_io's.
 constexpr absl::string_view kFlags[] = {
-    "file",    "file_bytes", "page_bytes", "pattern",     "operation", "depth",
-    "threads", "engine",     "layer",      "cache_bytes", "access",    "pages",
-    "direct",  "seconds",    "seed",       "verify",      "json",
+    "file",    "file_bytes", "page_bytes", "pattern",     "operation",        "depth",
+    "threads", "engine",     "layer",      "cache_bytes", "read_ahead_bytes", "access",
+    "pages",   "direct",     "seconds",    "seed",        "verify",           "json",
 };
 
 absl::Status CheckSizes(const PageIoOptions& options, uint64_t page_bytes) {
@@ -115,6 +117,7 @@ PageIoOptions OptionsFromFlags() {
   options.engine = absl::GetFlag(FLAGS_engine);
   options.layer = absl::GetFlag(FLAGS_layer);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes).bytes;
+  options.read_ahead_bytes = absl::GetFlag(FLAGS_read_ahead_bytes).bytes;
   options.access = absl::GetFlag(FLAGS_access);
   options.pages = absl::GetFlag(FLAGS_pages);
   options.direct = absl::GetFlag(FLAGS_direct);

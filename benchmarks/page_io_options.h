@@ -30,6 +30,7 @@ struct PageIoOptions {
   EngineChoice engine;
   Layer layer = Layer::kEngine;
   uint64_t cache_bytes = 0;  // 0: chosen to suit
+  uint64_t read_ahead_bytes = uint64_t{8} << 20;
   Access access = Access::kBatches;
   PagesChoice pages;
   bool direct = true;

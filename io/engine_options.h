@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_IO_ENGINE_OPTIONS_H_
 #define FIXPOOL_IO_ENGINE_OPTIONS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -10,6 +8,7 @@
 #include "absl/time/time.h"
 #include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
 
@@ -24,6 +23,9 @@ enum class RingExtra {
 struct EngineOptions {
   // Requests in flight at most; 1 to 4096. Default: what keeps one NVMe drive busy.
   uint32_t depth = 128;
+  // Of these, joined transfers at most; 0 to 4096. Each has 10 KiB of memory from the beginning.
+  // Default: 32 MiB of 4 KiB pages, far more than keeps a drive busy with transfers as large.
+  uint32_t joined_depth = 32;
   // Files at most; 1 to 4096.
   uint32_t max_files = 256;
   // This level or an error. Default: the best that works.

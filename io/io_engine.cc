@@ -46,6 +46,9 @@ std::string EngineReport::ToString() const {
       absl::StrAppend(&text, " (no ", name, ": ", extra->reason, ")");
     }
   }
+  if (joined_fixed.asked && !joined_fixed.in_force) {
+    absl::StrAppend(&text, " (joined transfers without fixed buffers: ", joined_fixed.reason, ")");
+  }
   return text;
 }
 

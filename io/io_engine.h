@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_IO_IO_ENGINE_H_
 #define FIXPOOL_IO_IO_ENGINE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,6 +14,7 @@
 #include "fixpool/io/environment.h"
 #include "fixpool/io/file.h"
 #include "fixpool/io/region_id.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
 
@@ -45,7 +44,16 @@ class FileHandle {
 
 enum class IoOperation : uint8_t { kRead, kWrite, kSync };
 
-// One transfer to do. `data` belongs to the engine from the moment Submit accepts the
+// One piece of the memory of a joined transfer.
+struct IoPiece {
+  RegionId region = {};  // that `data` lies in, or RegionId::kUnregistered
+  void* data = nullptr;
+  uint32_t length_bytes = 0;  // > 0
+};
+// How many pieces a request may have: 1 MiB of 4 KiB pages.
+inline constexpr size_t kMaxPieces = 256;
+
+// One transfer to do. Its memory belongs to the engine from the moment Submit accepts the
 // request until its completion is reaped.
 struct IoRequest {
   IoOperation operation = IoOperation::kRead;
@@ -56,6 +64,12 @@ struct IoRequest {
   uint32_t length_bytes = 0;  // > 0; of kSync: 0
   uint64_t offset_bytes = 0;
   uint64_t user_data = 0;  // returned as it is
+  // If there are any, this is a joined transfer: one range of the file, and these pieces of
+  // memory one after the other in place of `region` and `data`, which are ignored.
+  // `length_bytes` is that of all together. With direct I/O each has the alignments of a transfer
+  // by itself. Where the kernel only reads or only writes, they may overlap. The array is the
+  // caller's, and looked at by Submit alone.
+  absl::Span<const IoPiece> pieces = {};
 };
 
 // What became of one accepted request.
@@ -82,6 +96,7 @@ struct SubmitResult {
 struct EngineCounters {
   uint64_t fixed_transfers = 0;  // requests that went out as READ_FIXED / WRITE_FIXED
   uint64_t plain_transfers = 0;
+  uint64_t joined_transfers = 0;  // of both: those of several pieces
   uint64_t syncs = 0;
   uint64_t resumed = 0;        // short transfers that were continued
   uint64_t retried = 0;        // EINTR, EAGAIN, and what was lost with a thread that exited
@@ -110,6 +125,10 @@ struct EngineReport {
   RingExtraReport sqpoll;
   RingExtraReport iopoll;
   RingExtraReport registered_ring;
+  // Whether joined transfers go out with fixed buffers (READV_FIXED, WRITEV_FIXED: Linux 6.15),
+  // where all pieces lie in one region. Asked for at kUringFixed alone. Else they go as READV and
+  // WRITEV, but for those whose pieces follow each other in memory.
+  RingExtraReport joined_fixed;
   // "io: io_uring with fixed buffers, depth 128, sqpoll", and the reasons of downgrades.
   std::string ToString() const;
 };
@@ -127,8 +146,9 @@ EngineReport RefusedReport(const absl::Status& refusal);
 //   while (engine->Reap(absl::MakeSpan(done), Deadline::Infinite()) == 0) {}
 //
 // Shape: at most depth() requests are in flight or completed and not yet reaped. A request
-// is at most 1 GiB and lies within one region. Every accepted request yields exactly one
-// completion, in any order.
+// is at most 1 GiB and lies within one region; a joined one has up to kMaxPieces pieces, each
+// within one region, and counts as one request, of which at most joined_depth() are of that
+// kind. Every accepted request yields exactly one completion, in any order.
 // Short transfers, EINTR and EAGAIN are resumed inside: a caller sees all of it or an error.
 // Ownership: the engine keeps files alive while it may use them, and holds a lease on a
 // request's region until the kernel is done. It must not outlive its registry.
@@ -181,6 +201,9 @@ class IoEngine {
   // What the options asked for, or less: AddFile lowers it to what the file's device takes
   // without making the submitter wait inside the kernel.
   virtual uint32_t depth() const = 0;
+  // How many of these may be joined transfers: EngineOptions::joined_depth, or depth() if that is
+  // less. 0: the engine takes none at all.
+  virtual uint32_t joined_depth() const { return 0; }
   // Accepted and not yet reaped.
   virtual uint32_t in_flight() const = 0;
   // In a forked child: the refusal as the reason of a downgrade, and nothing else.

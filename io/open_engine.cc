@@ -33,6 +33,10 @@ absl::Status CheckOptions(const FixedBufferRegistry* registry, const EngineOptio
         absl::StrCat("OpenEngine: ", name, " ", value, " is not in 1..", maximum));
   };
   absl::Status status = check("depth", options.depth, kMaxDepth);
+  if (options.joined_depth > kMaxDepth) {
+    status.Update(absl::InvalidArgumentError(absl::StrCat(
+        "OpenEngine: joined_depth ", options.joined_depth, " is not in 0..", kMaxDepth)));
+  }
   status.Update(check("max_files", options.max_files, kMaxFiles));
   status.Update(check("threads", options.threads, kMaxThreads));
   if (options.sqpoll_idle < kMinSqpollIdle || options.sqpoll_idle > kMaxSqpollIdle) {
@@ -77,6 +81,18 @@ std::string WithRemedy(const absl::Status& status) {
 
 absl::Status ProbeLevel(EngineLevel level, const File& probe_file) {
   return level == EngineLevel::kThreads ? absl::OkStatus() : ProbeUring(level, probe_file);
+}
+
+// Writes into `origin` whether joined transfers have fixed buffers. Nobody requires it: they work
+// without, at more of the kernel's time.
+void DecideJoinedFixed(const File& probe_file, EngineReport& origin) {
+  origin.joined_fixed = {.asked = origin.level == EngineLevel::kUringFixed};
+  if (!origin.joined_fixed.asked) return;
+  const absl::Status why_not = ProbeJoinedFixed(probe_file);
+  origin.joined_fixed.in_force = why_not.ok();
+  if (why_not.ok()) return;
+  origin.joined_fixed.error_number = ErrnoOf(why_not);
+  origin.joined_fixed.reason = absl::StrCat(why_not.message(), "; this takes Linux 6.15");
 }
 
 absl::StatusOr<std::unique_ptr<IoEngine>> MakeEngine(FixedBufferRegistry* registry,
@@ -190,6 +206,7 @@ absl::StatusOr<std::unique_ptr<IoEngine>> OpenEngine(FixedBufferRegistry* regist
     if (why_not.ok()) {
       const absl::Status refused = DecideExtras(options, registry->environment(), origin);
       if (!refused.ok()) return refused;
+      DecideJoinedFixed(*options.probe_file, origin);
       absl::StatusOr<std::unique_ptr<IoEngine>> engine = MakeEngine(registry, options, origin);
       if (engine.ok()) return engine;
       why_not = engine.status();
@@ -203,9 +220,9 @@ absl::StatusOr<std::unique_ptr<IoEngine>> OpenEngine(FixedBufferRegistry* regist
       origin.downgrade_errno = ErrnoOf(why_not);
       origin.downgrade_reason = WithRemedy(why_not);
     }
-    registry->environment()->Report(Severity::kWarning, absl::StrCat("engine level ",
-                                                                     EngineLevelName(level),
-                                                                     ": ", WithRemedy(why_not)));
+    registry->environment()->Report(
+        Severity::kWarning,
+        absl::StrCat("engine level ", EngineLevelName(level), ": ", WithRemedy(why_not)));
   }
   return why_not;
 }

@@ -1,11 +1,13 @@
 #include "fixpool/io/operation.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/memory_region.h"
+#include "fixpool/io/sanitizer.h"
 
 namespace fixpool::io {
 namespace {
@@ -27,14 +29,51 @@ absl::string_view OperationName(IoOperation operation) {
 
 std::string Describe(const IoRequest& request, const File& file) {
   if (request.operation == IoOperation::kSync) return absl::StrCat("sync of ", file.path());
-  return absl::StrCat(OperationName(request.operation), " of ", request.length_bytes,
-                      " bytes at offset ", request.offset_bytes, " of ", file.path());
+  std::string text = absl::StrCat(OperationName(request.operation), " of ", request.length_bytes,
+                                  " bytes at offset ", request.offset_bytes, " of ", file.path());
+  if (!request.pieces.empty()) absl::StrAppend(&text, " in ", request.pieces.size(), " pieces");
+  return text;
+}
+
+bool Misaligned(const void* data, uint32_t length_bytes, const File::Alignment& alignment) {
+  return (length_bytes & (alignment.offset_bytes - 1)) != 0 ||
+         (reinterpret_cast<uintptr_t>(data) & (alignment.memory_bytes - 1)) != 0;
+}
+
+absl::Status MisalignedStatus(const IoRequest& request, const File& file) {
+  return ValidationStatus(
+      ValidationError::kMisaligned,
+      absl::StrCat(Describe(request, file), ": direct I/O wants offset and length in multiples of ",
+                   file.alignment().offset_bytes, " bytes and memory in multiples of ",
+                   file.alignment().memory_bytes));
+}
+
+// What an ordinary transfer cannot get wrong.
+absl::Status CheckPieces(const IoRequest& request, const File& file) {
+  const auto invalid = [&](auto... what) {
+    return absl::InvalidArgumentError(absl::StrCat(Describe(request, file), ": ", what...));
+  };
+  if (request.pieces.size() > kMaxPieces) {
+    return invalid("a joined transfer has up to ", kMaxPieces, " pieces");
+  }
+  uint64_t total_bytes = 0;
+  for (const IoPiece& piece : request.pieces) {
+    if (piece.length_bytes == 0) return invalid("a piece has at least one byte");
+    total_bytes += piece.length_bytes;
+    if (Misaligned(piece.data, piece.length_bytes, file.alignment())) {
+      return MisalignedStatus(request, file);
+    }
+  }
+  if (total_bytes != request.length_bytes) {
+    return invalid("the pieces have ", total_bytes, " bytes together");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckTransfer(const IoRequest& request, const File& file) {
   if (request.length_bytes == 0 || request.length_bytes > MemoryRegion::kMaxBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(Describe(request, file), ": a transfer has 1 to ", MemoryRegion::kMaxBytes, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        Describe(request, file), ": a transfer has 1 to ", MemoryRegion::kMaxBytes, " bytes"));
   }
   if (request.offset_bytes > uint64_t{INT64_MAX} - request.length_bytes) {
     return absl::InvalidArgumentError(
@@ -45,32 +84,68 @@ absl::Status CheckTransfer(const IoRequest& request, const File& file) {
         absl::StrCat(Describe(request, file), ": the file is open read-only"));
   }
   const File::Alignment alignment = file.alignment();
-  if (((request.offset_bytes | request.length_bytes) & (alignment.offset_bytes - 1)) != 0 ||
-      (reinterpret_cast<uintptr_t>(request.data) & (alignment.memory_bytes - 1)) != 0) {
-    return ValidationStatus(
-        ValidationError::kMisaligned,
-        absl::StrCat(Describe(request, file), ": direct I/O wants offset and length in multiples of ",
-                     alignment.offset_bytes, " bytes and memory in multiples of ",
-                     alignment.memory_bytes));
+  if ((request.offset_bytes & (alignment.offset_bytes - 1)) != 0) {
+    return MisalignedStatus(request, file);
+  }
+  if (!request.pieces.empty()) return CheckPieces(request, file);
+  if (Misaligned(request.data, request.length_bytes, alignment)) {
+    return MisalignedStatus(request, file);
   }
   return absl::OkStatus();
 }
 
-}  // namespace
-
-OperationPool::OperationPool(uint32_t depth) : operations_(depth) {
-  for (uint32_t i = 0; i < depth; ++i) operations_[i].next = i + 1 < depth ? i + 1 : kNone;
+// Validates the memory and leases its regions.
+absl::Status Lease(FixedBufferRegistry& registry, const IoRequest& request, const File& file,
+                   Operation& operation) {
+  IoPiece piece{
+      .region = request.region, .data = request.data, .length_bytes = request.length_bytes};
+  std::optional<ValidationError> error;
+  if (operation.joined != nullptr) {
+    if (const auto refusal = operation.joined->Take(registry, request.pieces)) {
+      piece = request.pieces[refusal->piece];
+      error = refusal->error;
+    }
+  } else if (!request.region.is_unregistered()) {
+    error = registry.TryLease(piece.region, piece.data, piece.length_bytes, operation.lease);
+  }
+  if (!error.has_value()) return absl::OkStatus();
+  const absl::Status why = registry.Explain(*error, piece.region, piece.data, piece.length_bytes);
+  return ValidationStatus(*error, absl::StrCat(Describe(request, file), ": ", why.message()));
 }
 
-uint32_t OperationPool::Take() {
-  if (free_ == kNone) return kNone;
+// Whether all memory of the leased operation lies in one of the kernel's registered buffers, and
+// the kernel has an operation that takes it from there.
+bool CanGoFixed(const Operation& operation, const TransferMeans& means) {
+  if (operation.joined == nullptr) return operation.lease.held() && operation.lease.fixed();
+  return operation.joined->in_one_slot() && (means.joined_fixed || !operation.vectored());
+}
+
+}  // namespace
+
+OperationPool::OperationPool(uint32_t depth, uint32_t joined_depth)
+    : operations_(depth), joined_(std::min(depth, joined_depth)) {
+  for (uint32_t i = 0; i < depth; ++i) operations_[i].next = i + 1 < depth ? i + 1 : kNone;
+  free_joined_.reserve(joined_.size());
+  for (JoinedMemory& memory : joined_) free_joined_.push_back(&memory);
+}
+
+uint32_t OperationPool::Take(const IoRequest& request) {
+  const bool joined = !request.pieces.empty() && request.operation != IoOperation::kSync;
+  if (free_ == kNone || (joined && free_joined_.empty() && !joined_.empty())) return kNone;
   const uint32_t index = free_;
   free_ = operations_[index].next;
   ++taken_;
+  operations_[index].joined = nullptr;
+  if (joined && !joined_.empty()) {
+    operations_[index].joined = free_joined_.back();
+    free_joined_.pop_back();
+  }
   return index;
 }
 
 void OperationPool::Return(uint32_t index) {
+  JoinedMemory* const joined = std::exchange(operations_[index].joined, nullptr);
+  if (joined != nullptr) free_joined_.push_back(joined);
   operations_[index].next = free_;
   free_ = index;
   --taken_;
@@ -92,6 +167,23 @@ uint32_t OperationList::PopFront(OperationPool& pool) {
   return index;
 }
 
+void AnnotateTransfer(Operation& operation, int result) {
+  if (result <= 0 || operation.request.operation == IoOperation::kSync) return;
+  const iovec whole{.iov_base = operation.remaining_data(), .iov_len = operation.remaining_bytes()};
+  size_t left = static_cast<size_t>(result);
+  for (const iovec& piece : operation.joined != nullptr ? operation.joined->remaining()
+                                                        : absl::MakeConstSpan(&whole, 1)) {
+    const size_t count = std::min(left, piece.iov_len);
+    if (count == 0) break;
+    if (operation.request.operation == IoOperation::kRead) {
+      sanitizer::KernelWrote(piece.iov_base, count);
+    } else {
+      sanitizer::KernelRead(piece.iov_base, count);
+    }
+    left -= count;
+  }
+}
+
 Progress Advance(Operation& operation, const File& file, int result, EngineCounters& counters) {
   const IoRequest& request = operation.request;
   if (result == -EINTR || result == -EAGAIN) {
@@ -108,13 +200,13 @@ Progress Advance(Operation& operation, const File& file, int result, EngineCount
   if (request.operation == IoOperation::kSync) return Progress::kFinished;
   operation.retries = 0;
   operation.transferred_bytes += static_cast<uint32_t>(result);
+  if (operation.joined != nullptr) operation.joined->Advance(static_cast<size_t>(result));
   if (operation.remaining_bytes() == 0) return Progress::kFinished;
   if (request.operation == IoOperation::kRead) {
     // A direct read ends off its alignment only where the file does; what would be asked
     // next could not be aligned anyway.
     const bool file_ended =
-        result == 0 ||
-        (operation.transferred_bytes & (file.alignment().offset_bytes - 1)) != 0;
+        result == 0 || (operation.transferred_bytes & (file.alignment().offset_bytes - 1)) != 0;
     if (file_ended) return Progress::kFinished;
   } else if (result == 0) {
     operation.error_number = EIO;  // no progress and no reason: do not try for ever
@@ -125,26 +217,26 @@ Progress Advance(Operation& operation, const File& file, int result, EngineCount
   return Progress::kAgain;
 }
 
-absl::Status Admit(FixedBufferRegistry& registry, FileTable& files, EngineLevel level,
+absl::Status Admit(FixedBufferRegistry& registry, FileTable& files, const TransferMeans& means,
                    const IoRequest& request, Operation& operation) {
   FileTable::Entry* entry = files.Find(request.file);
   if (entry == nullptr) return UnknownFileStatus(request.file);
   operation.fixed = false;
   if (request.operation != IoOperation::kSync) {
-    if (absl::Status status = CheckTransfer(request, *entry->file); !status.ok()) return status;
-    if (!request.region.is_unregistered()) {
-      if (const auto error = registry.TryLease(request.region, request.data, request.length_bytes,
-                                               operation.lease)) {
-        const absl::Status why =
-            registry.Explain(*error, request.region, request.data, request.length_bytes);
-        return ValidationStatus(*error,
-                                absl::StrCat(Describe(request, *entry->file), ": ", why.message()));
-      }
-      operation.fixed =
-          level == EngineLevel::kUringFixed && entry->fixed && operation.lease.fixed();
+    const File& file = *entry->file;
+    if (!request.pieces.empty() && operation.joined == nullptr) {
+      return absl::UnimplementedError(
+          absl::StrCat(Describe(request, file), ": the engine's joined_depth is 0"));
     }
+    if (absl::Status status = CheckTransfer(request, file); !status.ok()) return status;
+    if (absl::Status status = Lease(registry, request, file, operation); !status.ok()) {
+      return status;
+    }
+    operation.fixed =
+        means.level == EngineLevel::kUringFixed && entry->fixed && CanGoFixed(operation, means);
   }
   operation.request = request;
+  operation.request.pieces = {};  // the caller's
   operation.transferred_bytes = 0;
   operation.retries = 0;
   operation.error_number = 0;
@@ -160,14 +252,17 @@ void Count(const Operation& operation, EngineCounters& counters) {
   } else {
     ++counters.plain_transfers;
   }
+  if (operation.joined != nullptr) ++counters.joined_transfers;
 }
 
 void Conclude(Operation& operation, FileTable& files) {
   FileTable::Entry& entry = files.at(operation.request.file.slot());
   if (operation.error_number != 0) {
-    operation.status = ErrnoStatus(operation.error_number, Describe(operation.request, *entry.file));
+    operation.status =
+        ErrnoStatus(operation.error_number, Describe(operation.request, *entry.file));
   }
   operation.lease.End();
+  if (operation.joined != nullptr) operation.joined->Release();
   --entry.in_flight;
 }
 

@@ -1,36 +1,43 @@
 #ifndef FIXPOOL_IO_OPERATION_H_
 #define FIXPOOL_IO_OPERATION_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "fixpool/io/file_table.h"
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/io_engine.h"
+#include "fixpool/io/joined_memory.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
 
 // What an engine keeps of one accepted request, from Submit until Reap.
 struct Operation {
   IoRequest request;
-  RegionLease lease;            // held while the kernel may touch the memory
+  RegionLease lease;               // held while the kernel may touch the memory
+  JoinedMemory* joined = nullptr;  // of a joined transfer: its memory, instead of a lease
   uint32_t transferred_bytes = 0;
-  uint32_t retries = 0;         // EINTR and EAGAIN in a row
-  int error_number = 0;         // of the whole request, set by Advance
-  absl::Status status;          // the same for the user, set by Conclude
-  uint32_t next = 0;            // in the free list, or in an OperationList
-  bool fixed = false;           // goes out as READ_FIXED / WRITE_FIXED
-  bool in_kernel = false;       // exactly one kernel request is out for it
+  uint32_t retries = 0;    // EINTR and EAGAIN in a row
+  int error_number = 0;    // of the whole request, set by Advance
+  absl::Status status;     // the same for the user, set by Conclude
+  uint32_t next = 0;       // in the free list, or in an OperationList
+  bool fixed = false;      // goes out as READ_FIXED / WRITE_FIXED, or their vectored kin
+  bool in_kernel = false;  // exactly one kernel request is out for it
 
   uint32_t remaining_bytes() const { return request.length_bytes - transferred_bytes; }
+  // The memory that is not transferred yet, if that is one stretch: its beginning.
+  bool vectored() const { return joined != nullptr && joined->remaining().size() > 1; }
   std::byte* remaining_data() const {
+    if (joined != nullptr) return static_cast<std::byte*>(joined->remaining().front().iov_base);
     return static_cast<std::byte*>(request.data) + transferred_bytes;
   }
+  // The index, for the kernel, of the registered buffer that all of it lies in. Of fixed ones.
+  uint16_t buffer_slot() const { return joined != nullptr ? joined->slot() : lease.slot(); }
   uint64_t remaining_offset() const { return request.offset_bytes + transferred_bytes; }
 };
 
@@ -41,22 +48,31 @@ enum class Progress { kFinished, kAgain };
 // the alignment that tells a short read at the end of a direct file from one to resume.
 Progress Advance(Operation& operation, const File& file, int result, EngineCounters& counters);
 
-// A fixed number of operations, and which of them are free. Thread-compatible.
+// Tells ThreadSanitizer that the kernel has transferred the next `result` bytes of `operation`, if
+// that is more than 0. To be called before Advance.
+void AnnotateTransfer(Operation& operation, int result);
+
+// A fixed number of operations, some of which may have several pieces of memory at a time, and
+// which of them are free. Thread-compatible.
 class OperationPool {
  public:
   static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
 
-  explicit OperationPool(uint32_t depth);
+  explicit OperationPool(uint32_t depth, uint32_t joined_depth = 0);
 
-  // kNone if all are taken.
-  uint32_t Take();
+  // An operation for such a request; kNone if all are taken, or all memory for joined ones. (If
+  // there never was any, an operation that Admit refuses.)
+  uint32_t Take(const IoRequest& request);
   void Return(uint32_t index);
   Operation& operator[](uint32_t index) { return operations_[index]; }
   uint32_t size() const { return static_cast<uint32_t>(operations_.size()); }
   uint32_t taken() const { return taken_; }
+  uint32_t joined_depth() const { return static_cast<uint32_t>(joined_.size()); }
 
  private:
   std::vector<Operation> operations_;
+  std::vector<JoinedMemory> joined_;
+  std::vector<JoinedMemory*> free_joined_;
   uint32_t free_ = 0;
   uint32_t taken_ = 0;
 };
@@ -73,9 +89,18 @@ class OperationList {
   uint32_t tail_ = OperationPool::kNone;
 };
 
-// Checks `request` against its file and takes the lease on its region into `operation`; OK
-// means that the operation may go out. `level` is the engine's.
-absl::Status Admit(FixedBufferRegistry& registry, FileTable& files, EngineLevel level,
+// How transfers go out, as far as that is the engine's and not the file's or the region's.
+struct TransferMeans {
+  EngineLevel level = EngineLevel::kThreads;
+  bool joined_fixed = false;  // READV_FIXED and WRITEV_FIXED work
+};
+inline TransferMeans MeansOf(const EngineReport& report) {
+  return {.level = report.level, .joined_fixed = report.joined_fixed.in_force};
+}
+
+// Checks `request` against its file and takes the leases on its regions into `operation`, which
+// was taken for it; OK means that the operation may go out.
+absl::Status Admit(FixedBufferRegistry& registry, FileTable& files, const TransferMeans& means,
                    const IoRequest& request, Operation& operation);
 
 // Counts an admitted operation by its kind.

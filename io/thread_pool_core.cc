@@ -1,5 +1,6 @@
 #include "fixpool/io/thread_pool_core.h"
 
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,8 +14,26 @@
 namespace fixpool::io {
 namespace {
 
+// One system call for what is left of a joined transfer.
+ssize_t TransferVectors(const Operation& operation, const File& file) {
+  const absl::Span<const iovec> vectors = operation.joined->remaining();
+  const int count = static_cast<int>(vectors.size());
+  const off_t offset = static_cast<off_t>(operation.remaining_offset());
+  const int descriptor = file.descriptor();
+  if (operation.request.operation == IoOperation::kRead) {
+    return file.positional() ? preadv(descriptor, vectors.data(), count, offset)
+                             : readv(descriptor, vectors.data(), count);
+  }
+  return file.positional() ? pwritev(descriptor, vectors.data(), count, offset)
+                           : writev(descriptor, vectors.data(), count);
+}
+
 // One system call for what is left of the operation: bytes, or minus errno.
 int Transfer(const Operation& operation, const File& file) {
+  if (operation.vectored()) {
+    const ssize_t result = TransferVectors(operation, file);
+    return result < 0 ? -errno : static_cast<int>(result);
+  }
   void* const data = operation.remaining_data();
   const size_t length = operation.remaining_bytes();
   const off_t offset = static_cast<off_t>(operation.remaining_offset());
@@ -44,7 +63,7 @@ ThreadPoolCore::ThreadPoolCore(FixedBufferRegistry* registry, const EngineOption
       environment_(registry->environment()),
       options_(options),
       origin_(std::move(origin)),
-      operations_(options.depth),
+      operations_(options.depth, options.joined_depth),
       files_(options.max_files) {}
 
 absl::StatusOr<FileHandle> ThreadPoolCore::AddFile(std::shared_ptr<File> file) {
@@ -52,8 +71,8 @@ absl::StatusOr<FileHandle> ThreadPoolCore::AddFile(std::shared_ptr<File> file) {
   if (file->fork_guard().forked()) return file->fork_guard().Refusal("AddFile: the file");
   if (file->positional()) {
     const size_t probe_bytes = std::max<size_t>(4096, file->alignment().offset_bytes);
-    const std::unique_ptr<void, void (*)(void*)> page(
-        std::aligned_alloc(probe_bytes, probe_bytes), std::free);
+    const std::unique_ptr<void, void (*)(void*)> page(std::aligned_alloc(probe_bytes, probe_bytes),
+                                                      std::free);
     if (page == nullptr) return ErrnoStatus(ENOMEM, "memory for the probe");
     if (pread(file->descriptor(), page.get(), probe_bytes, 0) < 0) {
       return ErrnoStatus(errno, absl::StrCat("probe: pread of ", file->path()));
@@ -99,10 +118,10 @@ SubmitResult ThreadPoolCore::Submit(absl::Span<const IoRequest> requests) {
   {
     MutexLock lock(mutex_);
     for (const IoRequest& request : requests) {
-      const uint32_t index = operations_.Take();
+      const uint32_t index = operations_.Take(request);
       if (index == OperationPool::kNone) break;
       Operation& operation = operations_[index];
-      result.status = Admit(*registry_, files_, origin_.level, request, operation);
+      result.status = Admit(*registry_, files_, MeansOf(origin_), request, operation);
       if (!result.status.ok()) {
         operations_.Return(index);
         break;

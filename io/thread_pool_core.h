@@ -1,8 +1,7 @@
 #ifndef FIXPOOL_IO_THREAD_POOL_CORE_H_
 #define FIXPOOL_IO_THREAD_POOL_CORE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -12,12 +11,13 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "fixpool/io/buffer_table.h"
+#include "fixpool/io/engine_options.h"
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/mutex.h"
-#include "fixpool/io/engine_options.h"
 #include "fixpool/io/operation.h"
 #include "fixpool/io/ready_signal.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
 
@@ -26,8 +26,7 @@ namespace fixpool::io {
 // Thread-safe.
 class ThreadPoolCore final : public BufferTable {
  public:
-  ThreadPoolCore(FixedBufferRegistry* registry, const EngineOptions& options,
-                 EngineReport origin);
+  ThreadPoolCore(FixedBufferRegistry* registry, const EngineOptions& options, EngineReport origin);
 
   // BufferTable: there is no table in the kernel; what counts is the progress.
   absl::Status Set(uint16_t, const MemoryRegion&) override { return absl::OkStatus(); }
@@ -41,6 +40,7 @@ class ThreadPoolCore final : public BufferTable {
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline);
   absl::StatusOr<int> CompletionDescriptor();
   uint32_t depth() const { return options_.depth; }
+  uint32_t joined_depth() const { return std::min(depth(), options_.joined_depth); }
   uint32_t in_flight() const;
   EngineReport Report() const;
 
@@ -73,7 +73,7 @@ class ThreadPoolCore final : public BufferTable {
   ReadySignal ready_signal_ ABSL_GUARDED_BY(mutex_);
   uint32_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // in to_do_ or with a thread
   uint32_t idle_workers_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint32_t sleepers_ ABSL_GUARDED_BY(mutex_) = 0;    // waiting on done_epoch_
+  uint32_t sleepers_ ABSL_GUARDED_BY(mutex_) = 0;  // waiting on done_epoch_
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
   EngineCounters counters_ ABSL_GUARDED_BY(mutex_);

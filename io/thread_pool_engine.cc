@@ -84,6 +84,8 @@ absl::StatusOr<int> ThreadPoolEngine::CompletionDescriptor() {
   return core_->CompletionDescriptor();
 }
 uint32_t ThreadPoolEngine::depth() const { return core_->depth(); }
+
+uint32_t ThreadPoolEngine::joined_depth() const { return core_->joined_depth(); }
 uint32_t ThreadPoolEngine::in_flight() const {
   return fork_guard_.forked() ? 0 : core_->in_flight();
 }

@@ -1,16 +1,15 @@
 #ifndef FIXPOOL_IO_THREAD_POOL_ENGINE_H_
 #define FIXPOOL_IO_THREAD_POOL_ENGINE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "fixpool/io/engine_options.h"
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
-#include "fixpool/io/engine_options.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/io/thread.h"
 
 namespace fixpool::io {
@@ -38,6 +37,7 @@ class ThreadPoolEngine final : public IoEngine {
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline) override;
   absl::StatusOr<int> CompletionDescriptor() override;
   uint32_t depth() const override;
+  uint32_t joined_depth() const override;
   uint32_t in_flight() const override;
   EngineReport Report() const override;
 

@@ -30,9 +30,26 @@ constexpr absl::Duration kLongestSleep = absl::Milliseconds(100);
 // How many threads may submit a request and exit, one after the other, before EFAULT is believed.
 constexpr uint32_t kMaxFaults = 3;
 
+// A vectored transfer of what is left. The kernel's own names for those with fixed buffers are
+// newer than Debian 12's headers.
+void FillVectoredSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
+  const absl::Span<const iovec> vectors = operation.joined->remaining();
+  const auto count = static_cast<unsigned>(vectors.size());
+  const uint64_t offset = operation.remaining_offset();
+  if (operation.request.operation == IoOperation::kRead) {
+    io_uring_prep_readv(sqe, file, vectors.data(), count, offset);
+    if (operation.fixed) sqe->opcode = kReadvFixed;
+  } else {
+    io_uring_prep_writev(sqe, file, vectors.data(), count, offset);
+    if (operation.fixed) sqe->opcode = kWritevFixed;
+  }
+  if (operation.fixed) sqe->buf_index = operation.buffer_slot();
+}
+
 void FillSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
   const IoRequest& request = operation.request;
-  const int slot = operation.lease.held() ? operation.lease.slot() : 0;
+  if (operation.vectored()) return FillVectoredSqe(sqe, operation, file);
+  const int slot = operation.fixed ? operation.buffer_slot() : 0;
   void* const data = operation.remaining_data();
   const uint32_t length = operation.remaining_bytes();
   const uint64_t offset = operation.remaining_offset();
@@ -60,12 +77,7 @@ void FillSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
 // Tells ThreadSanitizer what the kernel did to the memory between submission and now.
 void Annotate(Operation& operation, int result) {
   sanitizer::OperationReaped(&operation);
-  if (result <= 0) return;
-  if (operation.request.operation == IoOperation::kRead) {
-    sanitizer::KernelWrote(operation.remaining_data(), static_cast<size_t>(result));
-  } else if (operation.request.operation == IoOperation::kWrite) {
-    sanitizer::KernelRead(operation.remaining_data(), static_cast<size_t>(result));
-  }
+  AnnotateTransfer(operation, result);
 }
 
 }  // namespace
@@ -78,7 +90,7 @@ UringCore::UringCore(FixedBufferRegistry* registry, const EngineOptions& options
       origin_(std::move(origin)),
       ring_(std::move(ring)),
       depth_(options.depth),
-      operations_(options.depth),
+      operations_(options.depth, options.joined_depth),
       files_(options.max_files) {}
 
 UringCore::~UringCore() {
@@ -121,8 +133,9 @@ absl::StatusOr<bool> UringCore::ProbeFile(const File& file) const {
     if (fixed.ok()) return true;
     if (options_.require == EngineLevel::kUringFixed) return fixed;
     if (extras.iopoll && ErrnoOf(fixed) == EOPNOTSUPP) return fixed;
-    environment_->Report(Severity::kWarning,
-                         absl::StrCat(file.path(), " goes without fixed buffers: ", fixed.message()));
+    environment_->Report(
+        Severity::kWarning,
+        absl::StrCat(file.path(), " goes without fixed buffers: ", fixed.message()));
   }
   const absl::Status plain = ProbeUring(EngineLevel::kUringPlain, file, extras);
   if (!plain.ok()) return plain;
@@ -163,8 +176,8 @@ absl::Status UringCore::RemoveFile(FileHandle file, Deadline deadline) {
       MutexLock lock(mutex_);
       FileTable::Entry& entry = files_.at(file.slot());
       if (entry.in_flight == 0) {
-        absl::Status cleared = ring_->has_file_table() ? ring_->ClearFile(file.slot())
-                                                       : absl::OkStatus();
+        absl::Status cleared =
+            ring_->has_file_table() ? ring_->ClearFile(file.slot()) : absl::OkStatus();
         files_.Remove(file);
         return cleared;
       }
@@ -224,9 +237,10 @@ SubmitResult UringCore::SubmitLocked(absl::Span<const IoRequest> requests) {
     MutexLock lock(mutex_);
     for (const IoRequest& request : requests) {
       if (operations_.taken() >= depth() || !ring_->HasRoom()) break;
-      const uint32_t index = operations_.Take();
+      const uint32_t index = operations_.Take(request);
+      if (index == OperationPool::kNone) break;
       Operation& operation = operations_[index];
-      result.status = Admit(*registry_, files_, origin_.level, request, operation);
+      result.status = Admit(*registry_, files_, MeansOf(origin_), request, operation);
       if (!result.status.ok()) {
         operations_.Return(index);
         break;

@@ -1,8 +1,7 @@
 #ifndef FIXPOOL_IO_URING_CORE_H_
 #define FIXPOOL_IO_URING_CORE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -12,12 +11,13 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "fixpool/io/buffer_table.h"
+#include "fixpool/io/engine_options.h"
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/mutex.h"
-#include "fixpool/io/engine_options.h"
 #include "fixpool/io/operation.h"
 #include "fixpool/io/ready_signal.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/io/uring_ring.h"
 
 namespace fixpool::io {
@@ -58,6 +58,7 @@ class UringCore final : public BufferTable {
   size_t Reap(absl::Span<IoCompletion> completions, Deadline deadline, size_t wanted);
   absl::StatusOr<int> CompletionDescriptor();
   uint32_t depth() const { return depth_.load(std::memory_order_relaxed); }
+  uint32_t joined_depth() const { return std::min(depth(), options_.joined_depth); }
   uint32_t in_flight() const;
   EngineReport Report() const;
 
@@ -111,7 +112,7 @@ class UringCore final : public BufferTable {
   mutable Mutex mutex_;
   OperationPool operations_ ABSL_GUARDED_BY(mutex_);
   FileTable files_ ABSL_GUARDED_BY(mutex_);
-  OperationList ready_ ABSL_GUARDED_BY(mutex_);   // concluded, to be reaped
+  OperationList ready_ ABSL_GUARDED_BY(mutex_);  // concluded, to be reaped
   ReadySignal ready_signal_ ABSL_GUARDED_BY(mutex_);
   OperationList resume_ ABSL_GUARDED_BY(mutex_);  // short or interrupted, to go out again
   OperationList syncs_ ABSL_GUARDED_BY(mutex_);   // for SyncHere

@@ -26,8 +26,7 @@ absl::StatusOr<std::unique_ptr<UringEngine>> UringEngine::Create(FixedBufferRegi
                          .file_slots = options.max_files,
                          .extras = ExtrasInForce(options, origin)});
   if (!ring.ok()) return ring.status();
-  auto core =
-      std::make_unique<UringCore>(registry, options, std::move(origin), std::move(*ring));
+  auto core = std::make_unique<UringCore>(registry, options, std::move(origin), std::move(*ring));
   if (absl::Status attached = registry->Attach(core.get()); !attached.ok()) return attached;
   return std::unique_ptr<UringEngine>(
       new UringEngine(registry, options.drain_timeout, std::move(core)));
@@ -53,10 +52,11 @@ UringEngine::~UringEngine() {
   }
   if (!drained) {
     registry_->Abandon(core_.get());
-    environment->Report(Severity::kError,
-                        absl::StrCat("an io_uring engine died with ", core_->in_flight(),
-                                     " requests in flight that the kernel would not finish; the "
-                                     "ring and the memory of these requests are leaked on purpose"));
+    environment->Report(
+        Severity::kError,
+        absl::StrCat("an io_uring engine died with ", core_->in_flight(),
+                     " requests in flight that the kernel would not finish; the "
+                     "ring and the memory of these requests are leaked on purpose"));
     sanitizer::LeakedOnPurpose(core_.release());
     return;
   }
@@ -95,6 +95,8 @@ absl::StatusOr<int> UringEngine::CompletionDescriptor() {
   return core_->CompletionDescriptor();
 }
 uint32_t UringEngine::depth() const { return core_->depth(); }
+
+uint32_t UringEngine::joined_depth() const { return core_->joined_depth(); }
 uint32_t UringEngine::in_flight() const { return fork_guard_.forked() ? 0 : core_->in_flight(); }
 EngineReport UringEngine::Report() const {
   if (fork_guard_.forked()) return RefusedReport(fork_guard_.Refusal("Report"));

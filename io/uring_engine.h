@@ -1,15 +1,14 @@
 #ifndef FIXPOOL_IO_URING_ENGINE_H_
 #define FIXPOOL_IO_URING_ENGINE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "fixpool/io/engine_options.h"
 #include "fixpool/io/fixed_buffer_registry.h"
 #include "fixpool/io/fork_guard.h"
 #include "fixpool/io/io_engine.h"
-#include "fixpool/io/engine_options.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
 
@@ -45,6 +44,7 @@ class UringEngine final : public IoEngine {
                      size_t wanted) override;
   absl::StatusOr<int> CompletionDescriptor() override;
   uint32_t depth() const override;
+  uint32_t joined_depth() const override;
   uint32_t in_flight() const override;
   EngineReport Report() const override;
 

@@ -1,11 +1,10 @@
 #ifndef FIXPOOL_IO_URING_PROBE_H_
 #define FIXPOOL_IO_URING_PROBE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include "absl/status/status.h"
 #include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/io/uring_ring.h"
 
 namespace fixpool::io {
@@ -20,6 +19,10 @@ absl::Status WithPollingAdvice(const absl::Status& status);
 // refuse every read. OK: data came back, or the file is empty. Else the errno's code, and which
 // step failed. Waits at most five seconds for the read (DeadlineExceeded). Thread-safe.
 absl::Status ProbeUring(EngineLevel level, const File& file, const RingExtras& extras = {});
+
+// Likewise for joined transfers with fixed buffers: asks the kernel whether it knows READV_FIXED
+// and WRITEV_FIXED, and does one real READV_FIXED of the first bytes of `file` into two pieces.
+absl::Status ProbeJoinedFixed(const File& file);
 
 }  // namespace fixpool::io
 

@@ -67,15 +67,14 @@ absl::StatusOr<std::unique_ptr<UringRing>> UringRing::Create(Options options) {
   if (options.buffer_slots > 0) {
     result = io_uring_register_buffers_sparse(&ring->ring_, options.buffer_slots);
     if (result < 0) {
-      return SetupStatus(-result,
-                         absl::StrCat("io_uring_register of a table for ", options.buffer_slots,
-                                      " buffers"),
-                         size_t{options.buffer_slots} * sizeof(void*));
+      return SetupStatus(
+          -result,
+          absl::StrCat("io_uring_register of a table for ", options.buffer_slots, " buffers"),
+          size_t{options.buffer_slots} * sizeof(void*));
     }
   }
-  ring->has_file_table_ =
-      options.file_slots > 0 &&
-      io_uring_register_files_sparse(&ring->ring_, options.file_slots) == 0;
+  ring->has_file_table_ = options.file_slots > 0 &&
+                          io_uring_register_files_sparse(&ring->ring_, options.file_slots) == 0;
   if (options.extras.registered_ring) {
     if (absl::Status status = ring->RegisterDescriptor(); !status.ok()) return status;
   }
@@ -144,8 +143,9 @@ absl::Status UringRing::SetBuffer(uint16_t slot, const MemoryRegion& region) {
   const std::string what = absl::StrFormat("registering %u bytes at %p as buffer %u",
                                            region.size_bytes(), region.base(), slot);
   if (error == EFAULT) {
-    return ErrnoStatus(error, what + ": the memory must be mapped and writable, and not a "
-                                     "shared mapping of a file");
+    return ErrnoStatus(error, what +
+                                  ": the memory must be mapped and writable, and not a "
+                                  "shared mapping of a file");
   }
   return SetupStatus(error, what, region.size_bytes());
 }
@@ -266,6 +266,15 @@ int UringRing::WaitForCompletions(size_t count, int64_t timeout_ns) {
   if (extras_.sqpoll && queued && PollingThreadSleeps()) flags |= IORING_ENTER_SQ_WAKEUP;
   const int result = Enter(static_cast<unsigned>(count), flags, 0, &argument);
   return result < 0 ? result : 0;
+}
+
+int UringRing::VectoredFixedErrno() {
+  io_uring_probe* const probe = io_uring_get_probe_ring(&ring_);
+  if (probe == nullptr) return EOPNOTSUPP;
+  const bool both = io_uring_opcode_supported(probe, kReadvFixed) != 0 &&
+                    io_uring_opcode_supported(probe, kWritevFixed) != 0;
+  io_uring_free_probe(probe);
+  return both ? 0 : EOPNOTSUPP;
 }
 
 void UringRing::PollDevice() { Enter(0, IORING_ENTER_GETEVENTS); }

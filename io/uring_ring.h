@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_IO_URING_RING_H_
 #define FIXPOOL_IO_URING_RING_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <liburing.h>
 #include <sys/types.h>
 
@@ -14,8 +12,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fixpool/io/memory_region.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
+
+// Vectored transfers with a registered buffer, for io_uring_sqe::opcode: liburing knows these from
+// 2.10 on, Debian 12 has 2.3. (linux/io_uring.h, 6.15)
+inline constexpr uint8_t kReadvFixed = 60;   // IORING_OP_READV_FIXED
+inline constexpr uint8_t kWritevFixed = 61;  // IORING_OP_WRITEV_FIXED
 
 // What a ring does beyond the plain thing. EngineOptions tells what each is worth.
 struct RingExtras {
@@ -79,6 +83,8 @@ class UringRing {
   // The next free submission entry, or null: at least `entries` until Submit took them, and
   // with SQPOLL until the kernel's thread did.
   io_uring_sqe* NextSqe() { return io_uring_get_sqe(&ring_); }
+  // 0: the kernel says that it knows both of the above. Else the errno to give as the reason.
+  int VectoredFixedErrno();
   bool HasRoom() const { return io_uring_sq_space_left(&ring_) > 0; }
   // With SQPOLL, sleeps until the kernel's thread made room; else there is nothing to wait for.
   void WaitForRoom();

@@ -2,6 +2,7 @@
 
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/page_transfers.h"
+#include "fixpool/storage/read_ahead.h"
 
 namespace fixpool::storage {
 
@@ -49,10 +50,11 @@ bool AsyncAccess::LookOrWait(TaskState* first) {
     bool waits = false;
     bool looked = false;
     bool enough;
+    ReadAheadPlan plan;
     {
       io::MutexLock lock(state_.mutex);
       if (state_.collected.room() >= PageAccess::kTransfersOfALook) {
-        waits = LookOrWaitLocked(first);
+        waits = LookOrWaitLocked(first, plan);
         looked = true;
       }
       enough = !looked || state_.CollectedIsEnough();
@@ -60,13 +62,14 @@ bool AsyncAccess::LookOrWait(TaskState* first) {
     // From here on, if it waits, another thread may have woken it: not that it can run, since
     // that is up to this thread.
     if (enough) SubmitCollected(state_);
+    ReadAhead(state_, plan);
     if (looked) return waits;
   }
 }
 
-bool AsyncAccess::LookOrWaitLocked(TaskState* first) {
+bool AsyncAccess::LookOrWaitLocked(TaskState* first, ReadAheadPlan& plan) {
   access_.AssertLocked();
-  const PageAccess::Next next = access_.Look(state_.collected);
+  const PageAccess::Next next = access_.Look(state_.collected, plan);
   if (next == PageAccess::Next::kWait) {
     if (!deadline_.has_value()) deadline_ = state_.DeadlineAfter(timeout_, state_.timeouts.access);
     if (!state_.environment->Expired(*deadline_)) {

@@ -1,14 +1,13 @@
 #ifndef FIXPOOL_STORAGE_ASYNC_ACCESS_H_
 #define FIXPOOL_STORAGE_ASYNC_ACCESS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fixpool/io/environment.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/access_waiters.h"
 #include "fixpool/storage/cache_state.h"
@@ -42,7 +41,8 @@ class AsyncAccess final : public AccessWaiter {
   static bool LookAgain(WaitNode* node);
   // True: it has to wait, or to wait on if `first` is null.
   bool LookOrWait(TaskState* first);
-  bool LookOrWaitLocked(TaskState* first) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  bool LookOrWaitLocked(TaskState* first, ReadAheadPlan& plan)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void Enlist() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void PassTurnOn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 

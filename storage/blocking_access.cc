@@ -8,6 +8,7 @@
 #include "fixpool/storage/completion_reaper.h"
 #include "fixpool/storage/frame_supply.h"
 #include "fixpool/storage/page_transfers.h"
+#include "fixpool/storage/read_ahead.h"
 
 namespace fixpool::storage {
 namespace {
@@ -30,6 +31,7 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
   using Next = PageAccess::Next;
   PageAccess access(state, page, intent, PageAccess::Caller::kThread, options);
   IoBatch batch;
+  ReadAheadPlan plan;
   std::optional<io::Deadline> deadline;
   while (true) {
     uint32_t seen;
@@ -39,12 +41,13 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
       io::MutexLock lock(state.mutex);
       access.AssertLocked();
       seen = state.reaper.epoch();
-      next = access.Look(batch);
+      next = access.Look(batch, plan);
       if (next == Next::kWait && access.reason() == PageAccess::Reason::kFrames) {
         retry_at = NextFrameRetry(state);
       }
     }
     Submit(state, batch);
+    ReadAhead(state, plan);
     if (next == Next::kGranted) return access.TakeHold();
     if (next == Next::kFailed) return access.error();
     if (!deadline.has_value()) {

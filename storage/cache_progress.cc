@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/cache_state.h"
@@ -17,9 +18,13 @@ namespace {
 
 // Not all that there are: the reads that follow from some of them should be with the device before
 // the next are looked at.
-CompletionReaper::Batch BatchFor(uint32_t in_flight) {
+CompletionReaper::Batch BatchFor(const CacheState& state)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const uint32_t in_flight = state.transfers;
   const size_t some = std::clamp<size_t>(in_flight / 8, 4, 16);
-  return {.wanted = std::min<size_t>(some, in_flight / 4 + 1), .most = some};
+  // A transfer of many pages is worth a system call by itself, and takes its time.
+  const size_t wanted = state.joined_reads.any_taken() ? 1 : in_flight / 4 + 1;
+  return {.wanted = std::min(some, wanted), .most = some};
 }
 
 // How long one may wait for a descriptor to be readable: what the kernel had no memory for is
@@ -66,7 +71,7 @@ void CacheProgress::Poll() {
   CompletionReaper::Batch batch;
   {
     io::MutexLock lock(state_->mutex);
-    batch = BatchFor(state_->transfers);
+    batch = BatchFor(*state_);
     send = state_->CollectedIsEnough() || state_->collected.size() == state_->transfers;
   }
   if (send) SubmitCollected(*state_);
@@ -104,7 +109,7 @@ bool CacheProgress::Wait(io::Deadline deadline) {
       state_->WakeTasksForTransfers();
       if (state_->waiters.size() < waiting) return true;
     }
-    batch = BatchFor(state_->transfers);
+    batch = BatchFor(*state_);
   }
   state_->reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, deadline, batch);
   WakeOverdue();

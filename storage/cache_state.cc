@@ -9,18 +9,20 @@ namespace fixpool::storage {
 
 CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
                        CompletionHandler* handler, Frames frames, Timeouts timeouts,
-                       std::unique_ptr<ReplacementPolicy> policy,
+                       uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy,
                        std::optional<uint32_t> free_frames)
     : arena(arena),
       engine(engine),
       environment(environment),
       page_bytes(static_cast<uint32_t>(arena->page_bytes())),
       timeouts(timeouts),
+      read_ahead_pages(read_ahead_pages),
       addresses(std::move(frames.addresses)),
       reaper(engine, environment, handler),
       frames(std::move(frames.memory), std::move(frames.places), &words),
       frame_count(0),
       policy(std::move(policy)),
+      joined_reads(engine->joined_depth(), page_bytes),
       free_frames(free_frames) {
   io::MutexLock lock(mutex);
   FrameCountChanged();

@@ -24,6 +24,7 @@
 #include "fixpool/storage/frame_table.h"
 #include "fixpool/storage/hit_counters.h"
 #include "fixpool/storage/io_batch.h"
+#include "fixpool/storage/joined_reads.h"
 #include "fixpool/storage/page_file_table.h"
 #include "fixpool/storage/page_words.h"
 #include "fixpool/storage/replacement_policy.h"
@@ -52,7 +53,8 @@ struct CacheState {
 
   CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
              CompletionHandler* handler, Frames frames, Timeouts timeouts,
-             std::unique_ptr<ReplacementPolicy> policy, std::optional<uint32_t> free_frames);
+             uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy,
+             std::optional<uint32_t> free_frames);
 
   // `timeout` from now, or `otherwise`.
   io::Deadline DeadlineAfter(std::optional<absl::Duration> timeout, absl::Duration otherwise) {
@@ -106,7 +108,8 @@ struct CacheState {
   io::Environment* const environment;
   const uint32_t page_bytes;
   const Timeouts timeouts;
-  FrameAddresses addresses;  // changed by one Resize at a time, without the lock
+  const uint32_t read_ahead_pages;  // of a scan at most: see read_ahead.h
+  FrameAddresses addresses;         // changed by one Resize at a time, without the lock
 
   CompletionReaper reaper;
 
@@ -129,6 +132,7 @@ struct CacheState {
   // Accesses that want to know of every frame that is let go of.
   uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
   AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks
+  JoinedReads joined_reads ABSL_GUARDED_BY(mutex);
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);

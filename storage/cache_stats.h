@@ -19,10 +19,15 @@ struct CacheStats {
   uint64_t waits = 0;   // accesses that waited for the disk, a latch or a frame
 
   // Transfers.
-  uint64_t reads = 0;       // started
-  uint64_t prefetches = 0;  // of these, started by Prefetch
-  uint64_t writes = 0;      // finished well
-  uint64_t syncs = 0;       // finished well
+  uint64_t reads = 0;       // of pages, started
+  uint64_t prefetches = 0;  // of these, started by Prefetch or ReadMany
+  uint64_t read_ahead = 0;  // of these, started for a scan before it asked
+  // Of those read ahead, the ones that left memory before their scan came to them, or that it was
+  // on its way to when it was given up.
+  uint64_t read_ahead_wasted = 0;
+  uint64_t joined_reads = 0;  // transfers that brought, or should have, several of these pages
+  uint64_t writes = 0;        // finished well
+  uint64_t syncs = 0;         // finished well
   uint64_t read_errors = 0;
   uint64_t write_errors = 0;  // the page stayed dirty in memory each time
   uint64_t sync_errors = 0;   // each made one file refuse further writing

@@ -37,7 +37,12 @@ class VictimSearch {
                      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) { return Judge(state, index); });
     for (const FrameIndex victim : victims.first(count)) {
       ++state.counters.evictions;
-      state.policy->OnEvicted(victim, state.PageIn(victim));
+      const PageId page = state.PageIn(victim);
+      state.policy->OnEvicted(victim, page);
+      FileScans* const scans = state.files.at(page.file).scans.get();
+      if (scans != nullptr && scans->OnEvicted(page.page_number, victim)) {
+        ++state.counters.read_ahead_wasted;
+      }
     }
     return count;
   }
@@ -114,6 +119,31 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
     state.retry_writes_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;
   }
   return victim;
+}
+
+size_t TakeFrames(CacheState& state, absl::Span<FrameIndex> out, uint32_t reserve, IoBatch& batch) {
+  size_t count = 0;
+  // What the keeper keeps free is for those who wait.
+  while (count < out.size() && state.frames.available() > 2 * state.low_water) {
+    out[count++] = state.frames.TakeFree();
+  }
+  const FrameTable::Counts& counts = state.frames.counts();
+  if (count < out.size() && counts.evictable + counts.writable > 0) {
+    VictimSearch search(reserve, /*retry_failed=*/false, batch);
+    const absl::Span<FrameIndex> found = out.subspan(count, search.Run(state, out.subspan(count)));
+    for (const FrameIndex victim : found) {
+      if (state.frames.leaving(victim)) {
+        state.frames.PutFree(victim);
+      } else {
+        out[count++] = victim;
+      }
+    }
+  }
+  while (count < out.size() && state.frames.available() > 0) {
+    out[count++] = state.frames.TakeFree();
+  }
+  state.CallKeeper();
+  return count;
 }
 
 size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch) {

@@ -5,6 +5,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/page_transfers.h"
@@ -26,6 +27,12 @@ namespace fixpool::storage {
 // back. kNoFrame: there is none at the moment. `reserve`: transfers that the caller is going
 // to start itself, in the same batch.
 FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+
+// As many frames as are to be had, up to out.size(), for pages that nobody waits for: the first of
+// `out`, as many as it returns. Those that a FrameKeeper keeps free come last. `reserve`: transfers
+// that the caller is going to start for all of them.
+size_t TakeFrames(CacheState& state, absl::Span<FrameIndex> out, uint32_t reserve, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
 // Takes frames as TakeFrame would, up to `count` and up to 16 of them, and puts them on the list of

@@ -37,19 +37,20 @@ PageAccess::PageAccess(CacheState& state, const PageId& page, Intent intent, Cal
       hint_(options.hint),
       mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive) {}
 
-PageAccess::Next PageAccess::Look(IoBatch& batch) {
+PageAccess::Next PageAccess::Look(IoBatch& batch, ReadAheadPlan& plan) {
   Outcome outcome;
-  do outcome = Step(batch);
+  do outcome = Step(batch, plan);
   while (outcome == Outcome::kAgain);
   if (outcome == Outcome::kWait) return Next::kWait;
   Detach();
   return outcome == Outcome::kGranted ? Next::kGranted : Next::kFailed;
 }
 
-PageAccess::Outcome PageAccess::Step(IoBatch& batch) {
+PageAccess::Outcome PageAccess::Step(IoBatch& batch, ReadAheadPlan& plan) {
   PageFile* const file = CheckFile();
   if (file == nullptr) return Outcome::kFailed;
   if (!attached_) frame_ = state_.Find(page_);
+  if (!noted_) NoteForScans(*file, plan);
   if (frame_ == kNoFrame) return BringIn(*file, batch);
   switch (state_.frames[frame_].state) {
     case FrameState::kLoading:
@@ -71,10 +72,22 @@ PageAccess::Outcome PageAccess::AwaitRead() {
     Attach();
     return Wait(Reason::kRead);
   }
-  if (intent_ != Intent::kMake) return Fail(busy.error);
-  // What could not be read does not matter to a page that is made anew.
+  if (intent_ != Intent::kMake && !IsOfJoinedRead(busy.error)) return Fail(busy.error);
+  // What could not be read does not matter to a page that is made anew; nor, to any, what could not
+  // be read together with it.
   Detach();
   return Outcome::kAgain;
+}
+
+void PageAccess::NoteForScans(PageFile& file, ReadAheadPlan& plan) {
+  noted_ = true;
+  if (intent_ == Intent::kMake || page_.page_number >= file.page_count) return;
+  ScanDetector::Access access = ScanDetector::Access::kMissing;
+  if (frame_ != kNoFrame) {
+    const bool resident = state_.frames[frame_].state == FrameState::kResident;
+    access = resident ? ScanDetector::Access::kResident : ScanDetector::Access::kInFlight;
+  }
+  NoteAccess(state_, file, page_.page_number, access, plan);
 }
 
 PageFile* PageAccess::CheckFile() {
@@ -276,8 +289,7 @@ absl::Status PageAccess::DeadlineStatus() const {
     case Reason::kRead:
       return absl::DeadlineExceededError(absl::StrCat(what, "its read is still in flight"));
     case Reason::kLatch:
-      return absl::DeadlineExceededError(
-          absl::StrCat(what, "others hold guards of that page"));
+      return absl::DeadlineExceededError(absl::StrCat(what, "others hold guards of that page"));
     case Reason::kWriteBack:
       return absl::DeadlineExceededError(absl::StrCat(what, "it is still being written to disk"));
     case Reason::kFrames:

@@ -1,18 +1,18 @@
 #ifndef FIXPOOL_STORAGE_PAGE_ACCESS_H_
 #define FIXPOOL_STORAGE_PAGE_ACCESS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/io_batch.h"
 #include "fixpool/storage/page_hold.h"
 #include "fixpool/storage/page_transfers.h"
+#include "fixpool/storage/read_ahead.h"
 
 namespace fixpool::storage {
 
@@ -54,8 +54,9 @@ class PageAccess {
   PageAccess(const PageAccess&) = delete;
   PageAccess& operator=(const PageAccess&) = delete;
 
-  // What it starts goes to `batch`, for the caller to submit.
-  Next Look(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  // What it starts goes to `batch`, for the caller to submit; what is to be read ahead besides, to
+  // `plan`, for the caller to carry out after that.
+  Next Look(IoBatch& batch, ReadAheadPlan& plan) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Reason reason() const { return reason_; }
   // The frame that it waits for; kNoFrame: reason() is about none.
   FrameIndex frame() const { return attached_ ? frame_ : kNoFrame; }
@@ -73,8 +74,10 @@ class PageAccess {
  private:
   enum class Outcome : uint8_t { kGranted, kFailed, kWait, kAgain };
 
-  Outcome Step(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Outcome Step(IoBatch& batch, ReadAheadPlan& plan) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome BringIn(const PageFile& file, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  void NoteForScans(PageFile& file, ReadAheadPlan& plan)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome BeginRead(AtomicPageWord* word, IoBatch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
@@ -107,6 +110,7 @@ class PageAccess {
   bool attached_ = false;           // to frame_
   bool latch_wait_ = false;         // counted by the latch of frame_
   bool frame_wait_ = false;         // counted in CacheState::frame_waiters
+  bool noted_ = false;              // by NoteForScans
   bool counted_ = false;
   bool waited_ = false;
   bool needs_zeros_ = false;  // granted, and the bytes are not cleared yet

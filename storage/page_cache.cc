@@ -226,6 +226,10 @@ std::vector<std::string> LastWords(const CacheState& state)
   return words;
 }
 
+uint32_t ReadAheadPages(size_t bytes, const arena::PageArena& arena) {
+  return static_cast<uint32_t>(std::min<size_t>(bytes / arena.page_bytes(), PageWord::kMaxFrames));
+}
+
 }  // namespace
 
 struct PageCache::Rep {
@@ -241,6 +245,7 @@ struct PageCache::Rep {
               CacheState::Timeouts{.access = options.default_timeout,
                                    .flush = options.default_flush_timeout,
                                    .drain = options.drain_timeout},
+              ReadAheadPages(options.read_ahead_bytes, *arena),
               MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames,
                          policy_shape.most_frames),
               options.free_frames),
@@ -314,6 +319,7 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   return Rep::MakeCache(*std::move(parts), arena, engine,
                         {.policy = options.policy,
                          .free_frames = options.free_frames,
+                         .read_ahead_bytes = options.read_ahead_bytes,
                          .default_timeout = options.default_timeout,
                          .default_flush_timeout = options.default_flush_timeout,
                          .drain_timeout = options.drain_timeout},
@@ -504,6 +510,10 @@ CacheStats PageCache::Stats() const {
   const FrameTable::Counts& counts = state.frames.counts();
   CacheStats stats = state.counters;
   stats.hits += state.hits.Sum();
+  for (const FileId id : state.files.Ids()) {
+    const FileScans* const scans = state.files.at(id).scans.get();
+    if (scans != nullptr) stats.read_ahead_wasted += scans->detector().abandoned();
+  }
   stats.frame_count = state.frames.frame_count();
   stats.free_frames = counts.free;
   stats.clean_frames = counts.clean;

@@ -61,7 +61,8 @@ namespace fixpool::storage {
 // leaves the file unusable for writing: see Flush.
 //
 // A page that is in memory, and that nobody is in the way of, is found and latched without a
-// lock: see docs/page_cache.md.
+// lock: see docs/page_cache.md. Who reads pages of a file one after the other is noticed, and finds
+// them in memory: see docs/read_ahead.md.
 // Waiting: for the disk, a latch, or a frame, at most as long as the options say; then
 // DeadlineExceeded, or ResourceExhausted where it was a frame. While there is a clean page
 // that nobody holds, nobody waits for a write.
@@ -94,6 +95,8 @@ namespace fixpool::storage {
 //   as ValidationError  a frame's handle is not valid any more; nothing was read or written
 class PageCache {
  public:
+  static constexpr size_t kDefaultReadAheadBytes = size_t{8} << 20;
+
   struct Options {
     // Memory for pages, in all; the tables take less than 40 bytes a page beside it, and the words
     // of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
@@ -124,6 +127,12 @@ class PageCache {
     // thread; misses do it themselves. At most a quarter of all frames. Default: 1/128 of them,
     // 256 at most.
     std::optional<uint32_t> free_frames = std::nullopt;
+    // What is read ahead of a scan at most: of who asks for pages of a file one after the other,
+    // which is noticed without being told. Grows from 16 pages to that as the scan goes on; never
+    // more than 1/16 of the frames, and never past the end of the file. Less than 8 pages: nothing.
+    // Default: as much in flight as keeps a drive busy, in transfers of 1 MiB; see
+    // docs/read_ahead.md.
+    size_t read_ahead_bytes = kDefaultReadAheadBytes;
     // How long an access waits that does not say. Default: longer than a disk's own retries
     // usually take, shorter than the patience of those who look for a hang.
     absl::Duration default_timeout = absl::Seconds(30);
@@ -143,6 +152,7 @@ class PageCache {
     size_t frame_count = 0;
     PolicyKind policy = PolicyKind::kS3Fifo;
     std::optional<uint32_t> free_frames = std::nullopt;
+    size_t read_ahead_bytes = kDefaultReadAheadBytes;
     absl::Duration default_timeout = absl::Seconds(30);
     absl::Duration default_flush_timeout = absl::Minutes(6);
     absl::Duration drain_timeout = absl::Seconds(30);
@@ -324,7 +334,8 @@ class PageCache {
   // Does nothing else; a few ns a page.
   void PrefetchLines(absl::Span<const PageId> pages) const { hit_path_.PrefetchLines(pages); }
 
-  // Starts reading those pages that are not in memory, together, and returns how many: as
+  // Starts reading those pages that are not in memory, together (adjacent ones that are named one
+  // after the other in one transfer), and returns how many: as
   // many as there are frames and room in the engine for, without waiting. Pages past the end
   // are passed over. Who later asks for one waits for what is left of its read, also if this
   // thread never calls again.

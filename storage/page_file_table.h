@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_PAGE_FILE_TABLE_H_
 #define FIXPOOL_STORAGE_PAGE_FILE_TABLE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -11,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
+#include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/file_scans.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_words.h"
 
@@ -39,6 +39,9 @@ struct PageFile {
   // The first failed sync. What had been written by then may or may not be on disk, and
   // asking again proves nothing (fsync(2), "Errors"): the file takes no more writes.
   absl::Status poison;
+
+  // Who reads it page after page; null: nobody looks.
+  std::unique_ptr<FileScans> scans;
 
   const std::string& path() const { return file->path(); }
   bool sync_in_flight() const { return syncs_started != syncs_ended; }

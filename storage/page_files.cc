@@ -61,6 +61,7 @@ absl::StatusOr<PageFile> OpenUnlisted(CacheState& state, const std::string& path
   // A file may end inside a page. A device's last piece, if smaller, cannot be written back.
   const bool partial_page = !opened.file->block_device() && *size_bytes % state.page_bytes != 0;
   opened.page_count = *size_bytes / state.page_bytes + (partial_page ? 1 : 0);
+  if (state.read_ahead_pages > 0) opened.scans = std::make_unique<FileScans>();
   return opened;
 }
 
@@ -151,6 +152,9 @@ absl::Status WaitUntilIdle(CacheState& state, FileId id, io::Deadline deadline) 
 }
 
 void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  std::unique_ptr<FileScans>& scans = state.files.at(id).scans;
+  if (scans != nullptr) state.counters.read_ahead_wasted += scans->detector().abandoned();
+  scans.reset();  // its marks are on frames that now go
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const FrameIndex index{i};
     if (!state.frames[index].HoldsPageOf(id)) continue;

@@ -2,6 +2,8 @@
 
 #include "fixpool/storage/frame_supply.h"
 #include "fixpool/storage/page_transfers.h"
+#include "fixpool/storage/read_ahead.h"
+#include "fixpool/storage/run_reader.h"
 
 namespace fixpool::storage {
 namespace {
@@ -46,6 +48,74 @@ Outcome StartOne(CacheState& state, const PageId& page, IoBatch& batch)
   return Outcome::kStarted;
 }
 
+// How many of `pages`, from the first on, are adjacent and in order.
+size_t AdjacentOf(absl::Span<const PageId> pages) {
+  size_t count = 1;
+  while (count < pages.size() && pages[count].file == pages[0].file &&
+         pages[count].page_number == pages[0].page_number + count) {
+    ++count;
+  }
+  return count;
+}
+
+// Who wishes for page after page scans, too.
+void NoteStarted(CacheState& state, const PageId& first, uint64_t count, ReadAheadPlan& plan)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  PageFile* const file = state.files.Find(first.file);
+  if (file == nullptr) return;
+  NoteAccess(state, *file, first.page_number, ScanDetector::Access::kInFlight, plan, count);
+}
+
+// Starts reading `pages`, which are adjacent. False: there was no room, or no frame, for some.
+bool StartAdjacent(CacheState& state, absl::Span<const PageId> pages, size_t& started,
+                   ReadAheadPlan& plan) {
+  const PageNumber first = pages.front().page_number;
+  RunReader reader(state,
+                   {.file = pages.front().file, .first = first, .end = first + pages.size()});
+  IoBatch batch;
+  RunReader::Step step;
+  do {
+    {
+      io::MutexLock lock(state.mutex);
+      reader.AssertLocked();
+      const size_t before = reader.started();
+      step = reader.Next(batch);
+      state.counters.prefetches += reader.started() - before;
+      if (step != RunReader::Step::kMore && reader.started() > 0) {
+        NoteStarted(state, pages.front(), pages.size(), plan);
+      }
+    }
+    Submit(state, batch);
+  } while (step == RunReader::Step::kMore);
+  started += reader.started();
+  return step == RunReader::Step::kDone;
+}
+
+// Starts reading those of `pages` that come before two adjacent ones, and takes them off. False:
+// there was no room, or no frame, for the first of what is left.
+// Without `join` no two count as adjacent.
+bool StartScattered(CacheState& state, absl::Span<const PageId>& pages, bool join, size_t& started,
+                    ReadAheadPlan& plan) {
+  IoBatch batch;
+  Outcome outcome = Outcome::kSkipped;
+  {
+    io::MutexLock lock(state.mutex);
+    while (!pages.empty() && !(join && pages.size() > 1 && AdjacentOf(pages.first(2)) == 2)) {
+      outcome = StartOne(state, pages.front(), batch);
+      if (outcome == Outcome::kNoRoom || outcome == Outcome::kNoFrame) break;
+      if (outcome == Outcome::kStarted) {
+        ++started;
+        NoteStarted(state, pages.front(), 1, plan);
+      }
+      pages.remove_prefix(1);
+    }
+  }
+  // A full batch goes out and another follows; a full engine is where it ends.
+  const bool batch_was_full = batch.room() == 0;
+  Submit(state, batch);
+  return outcome != Outcome::kNoFrame && (outcome != Outcome::kNoRoom || batch_was_full);
+}
+
 }  // namespace
 
 absl::StatusOr<size_t> PrefetchPages(CacheState& state, absl::Span<const PageId> pages) {
@@ -55,24 +125,21 @@ absl::StatusOr<size_t> PrefetchPages(CacheState& state, absl::Span<const PageId>
   }
   // Reads that have ended since may make frames available.
   state.reaper.Poll();
-  size_t started = 0;
-  IoBatch batch;
-  while (!pages.empty()) {
-    Outcome outcome = Outcome::kSkipped;
-    {
-      io::MutexLock lock(state.mutex);
-      while (!pages.empty()) {
-        outcome = StartOne(state, pages.front(), batch);
-        if (outcome == Outcome::kNoRoom || outcome == Outcome::kNoFrame) break;
-        if (outcome == Outcome::kStarted) ++started;
-        pages.remove_prefix(1);
-      }
-    }
-    // A full batch goes out and another follows; a full engine is where it ends.
-    const bool batch_was_full = batch.room() == 0;
-    Submit(state, batch);
-    if (outcome == Outcome::kNoFrame || (outcome == Outcome::kNoRoom && !batch_was_full)) break;
+  bool join;
+  {
+    io::MutexLock lock(state.mutex);
+    join = state.joined_reads.possible();
   }
+  size_t started = 0;
+  ReadAheadPlan plan;
+  while (!pages.empty()) {
+    if (!StartScattered(state, pages, join, started, plan)) break;
+    const size_t adjacent = join && !pages.empty() ? AdjacentOf(pages) : 0;
+    if (adjacent < 2) continue;
+    if (!StartAdjacent(state, pages.first(adjacent), started, plan)) break;
+    pages.remove_prefix(adjacent);
+  }
+  ReadAhead(state, plan);
   return started;
 }
 

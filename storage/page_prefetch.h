@@ -1,13 +1,12 @@
 #ifndef FIXPOOL_STORAGE_PAGE_PREFETCH_H_
 #define FIXPOOL_STORAGE_PAGE_PREFETCH_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/page_id.h"
 

@@ -14,14 +14,17 @@ namespace fixpool::storage {
 namespace {
 
 // What a completion is about, in IoRequest::user_data: the kind above the index of a frame
-// or, of a sync, the slot of a file.
-enum class TransferKind : uint8_t { kRead, kWrite, kSync };
+// or, of a sync, the slot of a file, or, of a joined read, its place among these.
+enum class TransferKind : uint8_t { kRead, kWrite, kSync, kJoinedRead };
 
 uint64_t UserData(TransferKind kind, uint32_t index) {
   return uint64_t{static_cast<uint8_t>(kind)} << 32 | index;
 }
 TransferKind KindOf(uint64_t user_data) { return static_cast<TransferKind>(user_data >> 32); }
 uint32_t IndexOf(uint64_t user_data) { return static_cast<uint32_t>(user_data); }
+
+// In a frame's error.
+constexpr absl::string_view kJoinedReadUrl = "fixpool/joined_read";
 
 // Pages whose write failed are left alone for this long, then twice as long, ...
 constexpr int64_t kFirstWritePauseNs = 10'000'000;
@@ -65,14 +68,15 @@ void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& st
   state.retry_writes_at_ns = state.environment->NowNs() + state.write_pause_ns;
 }
 
-void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
+// The page is there, or its read failed.
+void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  --state.FileOf(index).in_flight;
   if (status.ok()) {
     FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
     return;
   }
-  ++state.counters.read_errors;
+  FileScans* const scans = state.FileOf(index).scans.get();
+  if (scans != nullptr) scans->DropMarksOf(index);
   state.Erase(index);
   state.policy->OnDropped(index);
   {
@@ -81,6 +85,31 @@ void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
     frame.busy().error = status;
   }
   if (!state.frames.IsPinned(index)) state.frames.PutFree(index);
+}
+
+void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  --state.FileOf(index).in_flight;
+  if (!status.ok()) ++state.counters.read_errors;
+  EndPage(state, index, status);
+}
+
+// A failed one fails nobody: those who wait for a page of it read that page alone (IsOfJoinedRead),
+// and where nobody does, it is as if it had never been asked for.
+void EndJoinedRead(CacheState& state, JoinedRead& read, const absl::Status& status)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  --state.files.at(read.file).in_flight;
+  absl::Status of_pages;
+  if (!status.ok()) {
+    ++state.counters.read_errors;
+    of_pages = status;
+    of_pages.SetPayload(kJoinedReadUrl, absl::Cord());
+  }
+  for (const FrameIndex index : read.pages()) {
+    EndPage(state, index, of_pages);
+    state.waiters.WakeForPage(index);
+  }
+  state.joined_reads.Return(&read);
 }
 
 // Returns what the sink should hear, or nothing.
@@ -138,6 +167,26 @@ std::string EndSync(CacheState& state, uint32_t file_slot, const absl::Status& s
   return message;
 }
 
+// The file ended before all was read that was asked for: what lies behind, in memory, is whatever
+// the frames held before.
+void ZeroBehindTheEnd(CacheState& state,
+                      const io::IoCompletion& completion) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const uint32_t index = IndexOf(completion.user_data);
+  const FrameIndex alone{index};
+  absl::Span<const FrameIndex> frames;
+  if (KindOf(completion.user_data) == TransferKind::kRead) {
+    frames = absl::MakeConstSpan(&alone, 1);
+  } else if (KindOf(completion.user_data) == TransferKind::kJoinedRead) {
+    frames = state.joined_reads[index].pages();  // ours: it has ended
+  }
+  uint32_t filled_bytes = completion.transferred_bytes;
+  for (const FrameIndex frame : frames) {
+    const uint32_t of_page = std::min(filled_bytes, state.page_bytes);
+    std::memset(state.DataOf(frame) + of_page, 0, state.page_bytes - of_page);
+    filled_bytes -= of_page;
+  }
+}
+
 // Ends `request`, which never reached the engine.
 void EndRefused(CacheState& state, const io::IoRequest& request, absl::Status status) {
   const io::IoCompletion completion{
@@ -154,6 +203,48 @@ absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
   AddTransfer(state, TransferKind::kRead, index, handle.region, batch);
   ++state.counters.reads;
   return absl::OkStatus();
+}
+
+JoinedRead* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first) {
+  JoinedRead* const read = state.joined_reads.Take();
+  if (read == nullptr) return nullptr;
+  read->file = file.id;
+  read->first = first;
+  // From now on whoever closes the file waits for it.
+  ++file.in_flight;
+  ++state.transfers;
+  return read;
+}
+
+absl::Status AddToJoinedRead(CacheState& state, JoinedRead& read, FrameIndex index) {
+  const arena::PageHandle handle = state.frames.HandleOf(index);
+  if (absl::Status status = CheckHandle(state, index, handle, "read"); !status.ok()) return status;
+  read.pieces[read.count] = {
+      .region = handle.region, .data = state.DataOf(index), .length_bytes = state.page_bytes};
+  read.frames[read.count++] = index;
+  ++state.counters.reads;
+  return absl::OkStatus();
+}
+
+void StartJoinedRead(CacheState& state, JoinedRead& read, IoBatch& batch) {
+  PageFile& file = state.files.at(read.file);
+  if (read.count == 0) {
+    --file.in_flight;
+    --state.transfers;
+    state.joined_reads.Return(&read);
+    return;
+  }
+  if (read.count > 1) ++state.counters.joined_reads;
+  batch.Add({.operation = io::IoOperation::kRead,
+             .file = file.handle,
+             .length_bytes = read.count * state.page_bytes,
+             .offset_bytes = read.first * state.page_bytes,
+             .user_data = UserData(TransferKind::kJoinedRead, state.joined_reads.IndexOf(read)),
+             .pieces = absl::MakeConstSpan(read.pieces.data(), read.count)});
+}
+
+bool IsOfJoinedRead(const absl::Status& error) {
+  return error.GetPayload(kJoinedReadUrl).has_value();
 }
 
 absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch) {
@@ -234,13 +325,9 @@ void SubmitCollected(CacheState& state) {
 }
 
 void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions) {
-  // Before anybody can see the page: the file ended inside it, and what lies behind is
-  // whatever the frame held before.
+  // Before anybody can see the pages.
   for (const io::IoCompletion& completion : completions) {
-    if (KindOf(completion.user_data) != TransferKind::kRead || !completion.status.ok()) continue;
-    const uint32_t filled_bytes = std::min(completion.transferred_bytes, state.page_bytes);
-    std::memset(state.DataOf(FrameIndex{IndexOf(completion.user_data)}) + filled_bytes, 0,
-                state.page_bytes - filled_bytes);
+    if (completion.status.ok()) ZeroBehindTheEnd(state, completion);
   }
   std::vector<std::string> messages;
   {
@@ -257,6 +344,9 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
         case TransferKind::kWrite:
           message = EndWrite(state, FrameIndex{index}, completion.status);
           state.waiters.WakeForPage(FrameIndex{index});
+          break;
+        case TransferKind::kJoinedRead:
+          EndJoinedRead(state, state.joined_reads[index], completion.status);
           break;
         case TransferKind::kSync:
           message = EndSync(state, index, completion.status);

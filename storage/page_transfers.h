@@ -1,14 +1,13 @@
 #ifndef FIXPOOL_STORAGE_PAGE_TRANSFERS_H_
 #define FIXPOOL_STORAGE_PAGE_TRANSFERS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "fixpool/io/io_engine.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/io_batch.h"
 
@@ -30,6 +29,20 @@ absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch)
 // afterwards. An error is booked like that of a write that failed.
 absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+// A joined read of pages from `first` on, which counts as a transfer from now on. Null: none is to
+// be had. Nobody else touches it before it is started.
+JoinedRead* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+// Its next page, which the frame, that is kLoading, has been named for. There is room
+// (JoinedReads::pages_each).
+absl::Status AddToJoinedRead(CacheState& state, JoinedRead& read, FrameIndex index)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+// If there are no pages in it, it ends here.
+void StartJoinedRead(CacheState& state, JoinedRead& read, IoBatch& batch)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
+// Whether `error`, of a frame whose read failed, is that of a joined read: it says nothing about
+// this page, and who waits for it reads it alone.
+bool IsOfJoinedRead(const absl::Status& error);
 // No sync of the file is in flight.
 void StartSync(CacheState& state, PageFile& file, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);

@@ -47,6 +47,7 @@ TEST(PageIoOptionsTest, Defaults) {
   EXPECT_EQ(options.layer, Layer::kEngine);
   EXPECT_EQ(options.access, Access::kBatches);
   EXPECT_EQ(options.cache_bytes, 0u);
+  EXPECT_EQ(options.read_ahead_bytes, 8u << 20);
   EXPECT_EQ(options.pages, PagesChoice{});
   EXPECT_TRUE(options.direct);
   EXPECT_FALSE(options.verify);
@@ -54,10 +55,11 @@ TEST(PageIoOptionsTest, Defaults) {
 }
 
 TEST(PageIoOptionsTest, TakesValuesWithAndWithoutEquals) {
-  const PageIoOptions options = Options(
-      {"--depth", "32", "-threads=2", "--file_bytes", "1g", "--page_bytes=64k", "--seconds=0.5",
-       "--pattern", "sequential", "--operation=mixed", "--layer=cache", "--engine=threads",
-       "--pages=4k", "--cache_bytes=10m", "--access=tasks", "--seed=9", "--json=/x"});
+  const PageIoOptions options =
+      Options({"--depth", "32", "-threads=2", "--file_bytes", "1g", "--page_bytes=64k",
+               "--seconds=0.5", "--pattern", "sequential", "--operation=mixed", "--layer=cache",
+               "--engine=threads", "--pages=4k", "--cache_bytes=10m", "--read_ahead_bytes=1m",
+               "--access=tasks", "--seed=9", "--json=/x"});
   EXPECT_EQ(options.depth, 32u);
   EXPECT_EQ(options.threads, 2u);
   EXPECT_EQ(options.file_bytes, 1u << 30);
@@ -70,6 +72,7 @@ TEST(PageIoOptionsTest, TakesValuesWithAndWithoutEquals) {
   EXPECT_EQ(options.engine.required, io::EngineLevel::kThreads);
   EXPECT_EQ(options.pages.required, arena::PageBacking::k4KiB);
   EXPECT_EQ(options.cache_bytes, 10u << 20);
+  EXPECT_EQ(options.read_ahead_bytes, 1u << 20);
   EXPECT_EQ(options.seed, 9u);
   EXPECT_EQ(options.json, "/x");
 }
@@ -97,8 +100,8 @@ TEST(PageIoOptionsTest, HelpNamesEveryFlag) {
   for (absl::string_view line : absl::StrSplit(help, '\n')) EXPECT_LE(line.size(), 90u) << line;
   for (const char* flag :
        {"--file", "--file_bytes", "--page_bytes", "--pattern", "--operation", "--depth",
-        "--threads", "--engine", "--layer", "--cache_bytes", "--access", "--pages", "--direct",
-        "--seconds", "--seed", "--verify", "--json"}) {
+        "--threads", "--engine", "--layer", "--cache_bytes", "--read_ahead_bytes", "--access",
+        "--pages", "--direct", "--seconds", "--seed", "--verify", "--json"}) {
     EXPECT_TRUE(absl::StrContains(help, absl::string_view(std::string(flag) + " ")) ||
                 absl::StrContains(help, std::string(flag) + "\n"))
         << flag;

@@ -25,6 +25,7 @@ constexpr size_t kPage = 4096;
 constexpr uint32_t kBytes = 512;
 constexpr uint64_t kTag = 0x7a6;
 constexpr uint64_t kRead = 0x4ead;
+constexpr uint8_t kReadvFixed = 60;  // IORING_OP_READV_FIXED (Linux 6.15)
 
 // A ring with a table of one buffer. Where it cannot be had, `error` says why.
 class Ring {
@@ -75,6 +76,23 @@ class Ring {
     io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
     ASSERT_NE(sqe, nullptr);
     io_uring_prep_read_fixed(sqe, descriptor, data, kBytes, 0, 0);
+    sqe->user_data = kRead;
+    ASSERT_EQ(io_uring_submit(&ring_), 1);
+  }
+
+  // 0, or the errno with which the kernel says that it knows no READV_FIXED.
+  int HasReadvFixed() {
+    io_uring_probe* const probe = io_uring_get_probe_ring(&ring_);
+    const bool known = probe != nullptr && io_uring_opcode_supported(probe, kReadvFixed) != 0;
+    io_uring_free_probe(probe);
+    return known ? 0 : EOPNOTSUPP;
+  }
+  void SubmitFixedReadv(int descriptor, const iovec* pieces, unsigned count) {
+    io_uring_sqe* const sqe = io_uring_get_sqe(&ring_);
+    ASSERT_NE(sqe, nullptr);
+    io_uring_prep_readv(sqe, descriptor, pieces, count, 0);
+    sqe->opcode = kReadvFixed;
+    sqe->buf_index = 0;
     sqe->user_data = kRead;
     ASSERT_EQ(io_uring_submit(&ring_), 1);
   }
@@ -132,6 +150,29 @@ TEST_F(KernelFactsTest, DataLandsInABufferThatWasUnregisteredUnderTheTransfer) {
   EXPECT_EQ(read.user_data, kRead);
   EXPECT_EQ(read.result, static_cast<int>(kBytes));
   EXPECT_EQ(Start(), std::string(kBytes, 'k') + std::string(kBytes, '\0'));
+}
+
+// One transfer may scatter into a registered buffer, in any order, and to pieces of any length ...
+TEST_F(KernelFactsTest, ReadvFixedScattersIntoARegisteredBuffer) {
+  if (ring_.HasReadvFixed() != 0) GTEST_SKIP() << "the kernel has no READV_FIXED";
+  ring_.SetBuffer(memory_.base(), kPage, 0);
+  const iovec pieces[] = {{memory_.at(3 * kBytes), 100}, {memory_.at(0), 200}};
+  ring_.SubmitFixedReadv(pipe_.file()->descriptor(), pieces, 2);
+  pipe_.Feed(std::string(100, 'a') + std::string(200, 'b'));
+  EXPECT_EQ(ring_.NextCompletion().result, 300);
+  EXPECT_EQ(std::string(memory_.chars(3 * kBytes), 101), std::string(100, 'a') + '\0');
+  EXPECT_EQ(std::string(memory_.chars(), 201), std::string(200, 'b') + '\0');
+}
+
+// ... of which each must lie in it: the kernel looks, and reads nothing if one does not.
+TEST_F(KernelFactsTest, ReadvFixedRefusesAPieceOutsideTheBuffer) {
+  if (ring_.HasReadvFixed() != 0) GTEST_SKIP() << "the kernel has no READV_FIXED";
+  ring_.SetBuffer(memory_.base(), kBytes, 0);
+  pipe_.Feed(std::string(kBytes, 'x'));
+  const iovec pieces[] = {{memory_.at(0), 100}, {memory_.at(kBytes - 50), 100}};
+  ring_.SubmitFixedReadv(pipe_.file()->descriptor(), pieces, 2);
+  EXPECT_EQ(ring_.NextCompletion().result, -EFAULT);
+  EXPECT_EQ(Start(), std::string(2 * kBytes, '\0'));
 }
 
 // Within one ring a tag does tell when a buffer is used no more ...

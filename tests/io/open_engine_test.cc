@@ -66,6 +66,7 @@ TEST_F(OpenEngineTest, RejectsOptionsOutOfRange) {
   const Case cases[] = {
       {{.depth = 0}, "depth 0 is not in 1..4096"},
       {{.depth = 4097}, "depth 4097"},
+      {{.joined_depth = 4097}, "joined_depth 4097 is not in 0..4096"},
       {{.max_files = 0}, "max_files 0"},
       {{.max_files = 4097}, "max_files 4097"},
       {{.threads = 0}, "threads 0"},

@@ -132,14 +132,14 @@ TEST(OperationPoolTest, GivesEachIndexOnceUntilItIsReturned) {
   OperationPool pool(5);
   EXPECT_EQ(pool.size(), 5u);
   std::set<uint32_t> taken;
-  for (int i = 0; i < 5; ++i) taken.insert(pool.Take());
+  for (int i = 0; i < 5; ++i) taken.insert(pool.Take({}));
   EXPECT_EQ(taken, (std::set<uint32_t>{0, 1, 2, 3, 4}));
   EXPECT_EQ(pool.taken(), 5u);
-  EXPECT_EQ(pool.Take(), OperationPool::kNone);
+  EXPECT_EQ(pool.Take({}), OperationPool::kNone);
   EXPECT_EQ(pool.taken(), 5u);
   pool.Return(3);
   EXPECT_EQ(pool.taken(), 4u);
-  EXPECT_EQ(pool.Take(), 3u);
+  EXPECT_EQ(pool.Take({}), 3u);
 }
 
 TEST(OperationListTest, IsFirstInFirstOut) {

@@ -51,13 +51,15 @@ inline arena::Ladder OrdinaryPages() { return arena::Ladder::Only(arena::PageBac
 // A cache on a FakeEngine. Destroyed from the last member to the first.
 struct FakeStack {
   explicit FakeStack(io::Environment* environment, uint32_t frames,
-                     FakeEngine::Options options = {}) {
+                     FakeEngine::Options options = {},
+                     size_t read_ahead_bytes = storage::PageCache::kDefaultReadAheadBytes) {
     registry = *io::FixedBufferRegistry::Create({.environment = environment});
     arena = *arena::PageArena::Create(
         registry.get(), {.size_bytes = size_t{frames} * kPageBytes, .ladder = OrdinaryPages()});
     engine = std::make_unique<FakeEngine>(registry.get(), options);
-    cache = *storage::PageCache::Create(arena.get(), engine.get(),
-                                        {.frame_count = frames, .free_frames = 0});
+    cache = *storage::PageCache::Create(
+        arena.get(), engine.get(),
+        {.frame_count = frames, .free_frames = 0, .read_ahead_bytes = read_ahead_bytes});
   }
 
   std::unique_ptr<io::FixedBufferRegistry> registry;
@@ -70,9 +72,10 @@ struct FakeStack {
 class FakeCacheTest : public ::testing::Test {
  protected:
   // A cache of `frames` frames and an open file of `pages` pages.
-  void Start(uint32_t frames, uint64_t pages, FakeEngine::Options options = {}) {
+  void Start(uint32_t frames, uint64_t pages, FakeEngine::Options options = {},
+             size_t read_ahead_bytes = storage::PageCache::kDefaultReadAheadBytes) {
     path_ = scratch_.MakeFile("data.db", FileText(pages));
-    stack_.emplace(&environment_, frames, options);
+    stack_.emplace(&environment_, frames, options, read_ahead_bytes);
     file_ = *cache().OpenFile(path_);
   }
 

@@ -53,6 +53,21 @@ using storage::PageId;
 class PageCacheAllocationTest : public LevelTest {};
 INSTANTIATE_TEST_SUITE_P(Levels, PageCacheAllocationTest, AllLevels(), LevelName);
 
+TEST_P(PageCacheAllocationTest, NothingIsAllocatedForScans) {
+  FIXPOOL_START_OR_SKIP(512);
+  file_ = *cache().OpenFile(scratch_.MakeFile("data.db", FileText(2'000)));
+  const auto scan = [&] {
+    for (uint64_t page = 0; page < 2'000; ++page) {
+      if (!cache().Read(Page(page)).ok()) std::abort();
+    }
+  };
+  scan();  // the words of its pages
+  const uint64_t allocations_before = allocations;
+  scan();
+  EXPECT_EQ(allocations - allocations_before, 0u);
+  EXPECT_GT(cache().Stats().read_ahead, 3'000u);
+}
+
 TEST_P(PageCacheAllocationTest, NothingIsAllocatedAfterCreate) {
   FIXPOOL_START_OR_SKIP(8);
   file_ = *cache().OpenFile(scratch_.MakeFile("data.db", FileText(64)));

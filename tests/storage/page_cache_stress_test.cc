@@ -1,5 +1,6 @@
 // Many threads and tasks, few frames, a model, and what the disk holds afterwards.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -14,7 +15,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "fixpool/storage/cache_progress.h"
 #include "fixpool/storage/coroutine_frames.h"
 #include "fixpool/storage/page_cache.h"
@@ -37,7 +37,9 @@ using StatusTask = storage::Task<absl::Status>;
 
 constexpr uint32_t kFrames = 24;
 constexpr uint64_t kRegionFrames = 3;
-constexpr uint64_t kPages = 160;  // of each file
+constexpr uint64_t kPages = 160;           // of each file
+constexpr uint32_t kFramesForScans = 512;  // with read-ahead, and not enough for all
+constexpr uint64_t kPagesForScans = 900;
 constexpr int kFiles = 2;
 constexpr int kThreads = 6;
 constexpr int kTaskThreads = 2;  // of these
@@ -88,7 +90,7 @@ class PageCacheStressTest : public LevelTest {
   void MakeFiles() {
     for (int file = 0; file < kFiles; ++file) {
       files_[file] = *cache().OpenFile(Path(file), {.create = true});
-      for (uint64_t page = 0; page < kPages; ++page) {
+      for (uint64_t page = 0; page < pages_; ++page) {
         WriteGuard guard = *cache().Make({files_[file], page});
         Fill(guard.mutable_bytes(), Record::Of(file, page, 0));
       }
@@ -96,8 +98,8 @@ class PageCacheStressTest : public LevelTest {
   }
 
   // Half of the accesses go to a tenth of the pages.
-  static uint64_t AnyPage(std::mt19937_64& random) {
-    return random() % 2 == 0 ? random() % kPages : random() % (kPages / 10);
+  uint64_t AnyPage(std::mt19937_64& random) const {
+    return random() % 2 == 0 ? random() % pages_ : random() % (pages_ / 10);
   }
 
   void OneStep(std::mt19937_64& random) {
@@ -107,6 +109,8 @@ class PageCacheStressTest : public LevelTest {
     const uint64_t dice = random() % 1000;
     if (dice < 3) {
       ASSERT_TRUE(cache().Flush(files_[file]).ok());
+    } else if (dice < 10) {
+      ScanFrom(file, page);
     } else if (dice < 100) {
       std::array<PageId, 5> ahead;
       for (PageId& one : ahead) one = {files_[file], AnyPage(random)};
@@ -133,6 +137,15 @@ class PageCacheStressTest : public LevelTest {
     }
   }
 
+  // Page after page; what is read ahead of it may be changed before it comes there.
+  void ScanFrom(int file, uint64_t first) {
+    for (uint64_t page = first; page < std::min(pages_, first + 100); ++page) {
+      const absl::StatusOr<ReadGuard> guard = cache().Read({files_[file], page});
+      ASSERT_TRUE(guard.ok()) << guard.status();
+      ASSERT_EQ(ChangesOf(guard->bytes(), file, page), changes_[file][page]);
+    }
+  }
+
   void ChangeUnder(WriteGuard& guard, int file, uint64_t page) {
     const uint64_t seen = ChangesOf(guard.bytes(), file, page);
     EXPECT_EQ(seen, changes_[file][page]);
@@ -145,7 +158,7 @@ class PageCacheStressTest : public LevelTest {
     std::mt19937_64 random(seed);
     for (int step = 0; step < 8; ++step) {
       const int file = static_cast<int>(random() % kFiles);
-      const uint64_t page = AnyPage(random);
+      const uint64_t page = test.AnyPage(random);
       const PageId id{test.files_[file], page};
       const uint64_t dice = random() % 100;
       // Some have no time to wait.
@@ -224,13 +237,61 @@ class PageCacheStressTest : public LevelTest {
   }
 
   // With `resizes`, the cache's size changes all the time.
-  void RunEverything(bool resizes);
+  void RunEverything(uint32_t frames, bool resizes = false) {
+    const uint64_t seed = Seed();
+    free_frames_ = seed % 2 == 0 ? 0 : 5;
+    if (resizes) region_bytes_ = kRegionFrames * kPageBytes;
+    FIXPOOL_START_OR_SKIP(frames);
+    MakeFiles();
+    const absl::Time end = absl::Now() + RunFor();
+    std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0}, resized{0}, late{0};
+    std::vector<std::thread> threads;
+    if (resizes) threads.emplace_back([&] { RunResizes(seed, end, resized, late); });
+    for (int i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&, i] {
+        if (i < kTaskThreads) return RunTasks(seed + static_cast<uint64_t>(i), end, tasks, dropped);
+        std::mt19937_64 random(seed + static_cast<uint64_t>(i));
+        while (absl::Now() < end && !HasFailure()) {
+          OneStep(random);
+          ++steps;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    ASSERT_FALSE(HasFailure());
+    std::printf("%s\n", absl::StrCat(steps.load(), " steps, ", tasks.load(), " tasks, ",
+                                     dropped.load(), " dropped, ", resized.load(), " resizes, ",
+                                     late.load(), " too late; ", cache().Stats().ToString())
+                            .c_str());
+    EXPECT_EQ(resized > 0, resizes);
+    EXPECT_GT(steps, 0u);
+    EXPECT_GT(tasks, 0u);
+    EXPECT_GT(dropped, 0u);
+    read_ahead_ = cache().Stats().read_ahead;
+    joined_reads_ = cache().Stats().joined_reads;
+    EXPECT_EQ(cache().Stats().pinned_frames, 0u);
+    EXPECT_EQ(cache().Stats().read_errors + cache().Stats().write_errors, 0u);
+    ASSERT_TRUE(cache().FlushAll().ok());
+    EXPECT_EQ(cache().Stats().dirty_frames, 0u);
+    ExpectOnDisk();
+    for (const FileId file : files_) ASSERT_TRUE(cache().CloseFile(file).ok());
+    Stop();
+    FIXPOOL_START_OR_SKIP(frames);
+    for (int file = 0; file < kFiles; ++file) {
+      const FileId id = *cache().OpenFile(Path(file), {.read_only = true});
+      ASSERT_EQ(*cache().PageCount(id), pages_);
+      for (uint64_t page = 0; page < pages_; ++page) {
+        const ReadGuard guard = *cache().Read({id, page});
+        EXPECT_EQ(ChangesOf(guard.bytes(), file, page), changes_[file][page]);
+      }
+    }
+  }
 
   void ExpectOnDisk() {
     for (int file = 0; file < kFiles; ++file) {
       const std::string text = ReadWholeFile(Path(file));
-      ASSERT_EQ(text.size(), kPages * kPageBytes);
-      for (uint64_t page = 0; page < kPages; ++page) {
+      ASSERT_EQ(text.size(), pages_ * kPageBytes);
+      for (uint64_t page = 0; page < pages_; ++page) {
         const auto* bytes = reinterpret_cast<const std::byte*>(&text[page * kPageBytes]);
         EXPECT_EQ(ChangesOf({bytes, kPageBytes}, file, page), changes_[file][page]);
       }
@@ -239,59 +300,24 @@ class PageCacheStressTest : public LevelTest {
 
   std::array<FileId, kFiles> files_;
   // Each guarded by the latch of its page, which is part of what is tested.
-  std::array<std::array<uint64_t, kPages>, kFiles> changes_{};
+  std::array<std::array<uint64_t, kPagesForScans>, kFiles> changes_{};
+  uint64_t pages_ = kPages;                     // of each file
+  uint64_t read_ahead_ = 0, joined_reads_ = 0;  // of the first cache of RunEverything
 };
 INSTANTIATE_TEST_SUITE_P(Levels, PageCacheStressTest, AllLevels(), LevelName);
 
-TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) { RunEverything(false); }
-TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverTheSize) { RunEverything(true); }
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverTheSize) {
+  RunEverything(kFrames, /*resizes=*/true);
+}
 
-void PageCacheStressTest::RunEverything(bool resizes) {
-  const uint64_t seed = Seed();
-  free_frames_ = seed % 2 == 0 ? 0 : 5;
-  region_bytes_ = kRegionFrames * kPageBytes;
-  FIXPOOL_START_OR_SKIP(kFrames);
-  MakeFiles();
-  const absl::Time end = absl::Now() + RunFor();
-  std::atomic<uint64_t> steps{0}, tasks{0}, dropped{0}, resized{0}, late{0};
-  std::vector<std::thread> threads;
-  if (resizes) threads.emplace_back([&] { RunResizes(seed, end, resized, late); });
-  for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, i] {
-      if (i < kTaskThreads) return RunTasks(seed + static_cast<uint64_t>(i), end, tasks, dropped);
-      std::mt19937_64 random(seed + static_cast<uint64_t>(i));
-      while (absl::Now() < end && !HasFailure()) {
-        OneStep(random);
-        ++steps;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  ASSERT_FALSE(HasFailure());
-  std::printf("%s\n", absl::StrCat(steps.load(), " steps, ", tasks.load(), " tasks, ",
-                                   dropped.load(), " dropped, ", resized.load(), " resizes, ",
-                                   late.load(), " too late; ", cache().Stats().ToString())
-                          .c_str());
-  EXPECT_EQ(resized > 0, resizes);
-  EXPECT_GT(steps, 0u);
-  EXPECT_GT(tasks, 0u);
-  EXPECT_GT(dropped, 0u);
-  EXPECT_EQ(cache().Stats().pinned_frames, 0u);
-  EXPECT_EQ(cache().Stats().read_errors + cache().Stats().write_errors, 0u);
-  ASSERT_TRUE(cache().FlushAll().ok());
-  EXPECT_EQ(cache().Stats().dirty_frames, 0u);
-  ExpectOnDisk();
-  for (const FileId file : files_) ASSERT_TRUE(cache().CloseFile(file).ok());
-  Stop();
-  FIXPOOL_START_OR_SKIP(kFrames);
-  for (int file = 0; file < kFiles; ++file) {
-    const FileId id = *cache().OpenFile(Path(file), {.read_only = true});
-    ASSERT_EQ(*cache().PageCount(id), kPages);
-    for (uint64_t page = 0; page < kPages; ++page) {
-      const ReadGuard guard = *cache().Read({id, page});
-      EXPECT_EQ(ChangesOf(guard.bytes(), file, page), changes_[file][page]);
-    }
-  }
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhateverHappens) { RunEverything(kFrames); }
+
+TEST_P(PageCacheStressTest, EveryPageIsItselfWhereScansAreReadAhead) {
+  pages_ = kPagesForScans;
+  RunEverything(kFramesForScans);
+  if (IsSkipped() || HasFailure()) return;
+  EXPECT_GT(read_ahead_, 0u);
+  EXPECT_GT(joined_reads_, 0u);
 }
 
 // As many threads as frames, each holding one page and wanting another: every wait ends, by
@@ -307,8 +333,8 @@ TEST_P(PageCacheStressTest, MoreGuardsThanFramesEndInErrorsAndNotInAHang) {
       std::mt19937_64 random(seed + static_cast<uint64_t>(i));
       for (int step = 0; step < 30; ++step) {
         const storage::AccessOptions options{.timeout = absl::Milliseconds(5)};
-        const PageId first{files_[0], random() % kPages};
-        const PageId second{files_[1], random() % kPages};
+        const PageId first{files_[0], random() % pages_};
+        const PageId second{files_[1], random() % pages_};
         const absl::StatusOr<ReadGuard> held = cache().Read(first, options);
         const absl::StatusOr<WriteGuard> wanted = cache().Write(second, options);
         for (const absl::Status& status : {held.status(), wanted.status()}) {

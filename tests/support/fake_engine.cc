@@ -77,10 +77,19 @@ uint64_t FakeEngine::Count(IoOperation operation, uint64_t offset_bytes) const {
 std::vector<uint64_t> FakeEngine::Offsets(IoOperation operation) const {
   io::MutexLock lock(mutex_);
   std::vector<uint64_t> offsets;
-  for (const auto& [its_operation, offset_bytes] : history_) {
-    if (its_operation == operation) offsets.push_back(offset_bytes);
+  for (const Accepted& accepted : history_) {
+    if (accepted.operation == operation) offsets.push_back(accepted.offset_bytes);
   }
   return offsets;
+}
+
+std::vector<size_t> FakeEngine::Pieces(IoOperation operation) const {
+  io::MutexLock lock(mutex_);
+  std::vector<size_t> pieces;
+  for (const Accepted& accepted : history_) {
+    if (accepted.operation == operation) pieces.push_back(accepted.pieces);
+  }
+  return pieces;
 }
 
 uint64_t FakeEngine::submits() const {
@@ -115,8 +124,10 @@ absl::StatusOr<io::EngineLevel> FakeEngine::LevelOf(io::FileHandle) const {
 }
 
 bool FakeEngine::Matches(const Match& match, const io::IoRequest& request) {
-  return match.operation.value_or(request.operation) == request.operation &&
-         match.offset_bytes.value_or(request.offset_bytes) == request.offset_bytes;
+  if (match.operation.value_or(request.operation) != request.operation) return false;
+  if (!match.offset_bytes.has_value() || *match.offset_bytes == request.offset_bytes) return true;
+  return !request.pieces.empty() && *match.offset_bytes > request.offset_bytes &&
+         *match.offset_bytes - request.offset_bytes < request.length_bytes;
 }
 
 bool FakeEngine::IsHeld(const io::IoRequest& request) const {
@@ -138,16 +149,27 @@ std::optional<absl::Status> FakeEngine::TakeFailure(const io::IoRequest& request
 absl::Status FakeEngine::Accept(const io::IoRequest& request) {
   const auto file = files_.find(request.file.generation());
   if (file == files_.end()) return absl::NotFoundError("no such file");
-  operations_.push_back({request, {}, file->second});
+  Operation operation{request, {}, {}, file->second};
   if (request.operation != IoOperation::kSync) {
-    const auto error = registry_->TryLease(request.region, request.data, request.length_bytes,
-                                           operations_.back().lease);
-    if (error.has_value()) {
-      operations_.pop_back();
-      return registry_->Explain(*error, request.region, request.data, request.length_bytes);
+    operation.pieces.assign(request.pieces.begin(), request.pieces.end());
+    if (request.pieces.empty()) {
+      operation.pieces.push_back({request.region, request.data, request.length_bytes});
     }
+    operation.leases.resize(operation.pieces.size());
   }
-  history_.emplace_back(request.operation, request.offset_bytes);
+  for (size_t i = 0; i < operation.pieces.size(); ++i) {
+    const io::IoPiece& piece = operation.pieces[i];
+    const auto error =
+        registry_->TryLease(piece.region, piece.data, piece.length_bytes, operation.leases[i]);
+    if (!error.has_value()) continue;
+    return registry_->Explain(*error, piece.region, piece.data, piece.length_bytes);
+  }
+  history_.push_back({request.operation, request.offset_bytes, operation.pieces.size()});
+  if (!request.pieces.empty()) ++joined_in_flight_;
+  operations_.push_back(std::move(operation));
+  // The caller's array is the caller's again.
+  io::IoRequest& kept = operations_.back().request;
+  if (!kept.pieces.empty()) kept.pieces = operations_.back().pieces;
   in_flight_.fetch_add(1);
   return absl::OkStatus();
 }
@@ -164,6 +186,7 @@ io::SubmitResult FakeEngine::Submit(absl::Span<const io::IoRequest> requests) {
     }
     for (const io::IoRequest& request : requests.subspan(0, take_at_most_)) {
       if (in_flight() >= depth()) break;
+      if (!request.pieces.empty() && joined_in_flight_ >= options_.joined_depth) break;
       result.status = std::exchange(refuse_next_, absl::OkStatus());
       if (result.status.ok()) result.status = Accept(request);
       if (!result.status.ok()) break;
@@ -185,6 +208,7 @@ size_t FakeEngine::TakeReady(absl::Span<io::IoCompletion> completions) {
     }
     if (chosen == operations_.end()) break;
     Perform(*chosen, completions[count++]);
+    if (!chosen->request.pieces.empty()) --joined_in_flight_;
     operations_.erase(chosen);
     in_flight_.fetch_sub(1);
   }
@@ -198,25 +222,32 @@ void FakeEngine::Perform(Operation& operation, io::IoCompletion& completion) {
     completion.status = *std::move(failure);
     return;
   }
-  const int descriptor = operation.file->descriptor();
-  const off_t offset = static_cast<off_t>(request.offset_bytes);
   if (request.operation == IoOperation::kSync) {
     completion.status = operation.file->Sync();
     return;
   }
-  const bool read = request.operation == IoOperation::kRead;
-  const ssize_t result = read ? pread(descriptor, request.data, request.length_bytes, offset)
-                              : pwrite(descriptor, request.data, request.length_bytes, offset);
-  if (result < 0) {
-    completion.status = io::ErrnoStatus(errno, read ? "pread" : "pwrite");
-    return;
-  }
-  completion.transferred_bytes = static_cast<uint32_t>(result);
-  if (read) {
-    std::memset(static_cast<char*>(request.data) + result, 0xee,
-                request.length_bytes - static_cast<size_t>(result));
-  } else {
-    FIXPOOL_CHECK(static_cast<uint32_t>(result) == request.length_bytes, "a short write");
+  Transfer(operation, completion);
+}
+
+void FakeEngine::Transfer(Operation& operation, io::IoCompletion& completion) {
+  const bool read = operation.request.operation == IoOperation::kRead;
+  const int descriptor = operation.file->descriptor();
+  off_t offset = static_cast<off_t>(operation.request.offset_bytes);
+  for (const io::IoPiece& piece : operation.pieces) {
+    const ssize_t result = read ? pread(descriptor, piece.data, piece.length_bytes, offset)
+                                : pwrite(descriptor, piece.data, piece.length_bytes, offset);
+    if (result < 0) {
+      completion.status = io::ErrnoStatus(errno, read ? "pread" : "pwrite");
+      return;
+    }
+    offset += static_cast<off_t>(piece.length_bytes);
+    completion.transferred_bytes += static_cast<uint32_t>(result);
+    if (read) {
+      std::memset(static_cast<char*>(piece.data) + result, 0xee,
+                  piece.length_bytes - static_cast<size_t>(result));
+    } else {
+      FIXPOOL_CHECK(static_cast<uint32_t>(result) == piece.length_bytes, "a short write");
+    }
   }
 }
 

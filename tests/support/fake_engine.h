@@ -42,8 +42,10 @@ class FakeEngine final : public io::IoEngine {
   struct Options {
     uint32_t depth = 16;
     bool last_in_first_out = false;
+    uint32_t joined_depth = 0;
   };
-  // Which requests a rule is about; what is absent matches all.
+  // Which requests a rule is about; what is absent matches all. A joined one is about all of its
+  // bytes, and others about where they begin.
   struct Match {
     std::optional<io::IoOperation> operation = std::nullopt;
     std::optional<uint64_t> offset_bytes = std::nullopt;
@@ -77,6 +79,8 @@ class FakeEngine final : public io::IoEngine {
   uint64_t Count(io::IoOperation operation, uint64_t offset_bytes) const;
   // Where they were, in the order of submission.
   std::vector<uint64_t> Offsets(io::IoOperation operation) const;
+  // Of each of these, how many pieces of memory there were; of those that are not joined, 1.
+  std::vector<size_t> Pieces(io::IoOperation operation) const;
   // Calls of Submit that brought requests.
   uint64_t submits() const;
   // In flight and not held.
@@ -88,14 +92,21 @@ class FakeEngine final : public io::IoEngine {
   io::SubmitResult Submit(absl::Span<const io::IoRequest> requests) override;
   size_t Reap(absl::Span<io::IoCompletion> completions, io::Deadline deadline) override;
   uint32_t depth() const override { return depth_.load(); }
+  uint32_t joined_depth() const override { return options_.joined_depth; }
   uint32_t in_flight() const override { return in_flight_.load(); }
   io::EngineReport Report() const override;
 
  private:
   struct Operation {
     io::IoRequest request;
-    io::RegionLease lease;
+    std::vector<io::IoPiece> pieces;  // one, if it is not joined
+    std::vector<io::RegionLease> leases;
     std::shared_ptr<io::File> file;
+  };
+  struct Accepted {
+    io::IoOperation operation;
+    uint64_t offset_bytes;
+    size_t pieces;
   };
   struct Failure {
     Match match;
@@ -111,6 +122,7 @@ class FakeEngine final : public io::IoEngine {
   size_t TakeReady(absl::Span<io::IoCompletion> completions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Perform(Operation& operation, io::IoCompletion& completion)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void Transfer(Operation& operation, io::IoCompletion& completion);
   void Changed();
 
   io::FixedBufferRegistry* const registry_;
@@ -131,7 +143,8 @@ class FakeEngine final : public io::IoEngine {
   size_t take_at_most_ ABSL_GUARDED_BY(mutex_) = ~size_t{0};
   absl::Status refuse_next_ ABSL_GUARDED_BY(mutex_);
   uint64_t submits_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::pair<io::IoOperation, uint64_t>> history_ ABSL_GUARDED_BY(mutex_);
+  uint32_t joined_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<Accepted> history_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fixpool::tests
