@@ -16,7 +16,7 @@ namespace {
 constexpr uint32_t kShareOfFrames = 16;
 
 uint32_t LargestWindow(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  return std::min(state.read_ahead_pages, state.frames.frame_count() / kShareOfFrames);
+  return std::min(state.read_ahead_pages, state.frame_count.load() / kShareOfFrames);
 }
 
 // Null: it has been closed.
