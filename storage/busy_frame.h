@@ -22,6 +22,7 @@ struct BusyFrame {
   uint16_t captures = 0;
   bool captured = false;      // the word is guarded
   bool wanted = false;        // in the way of somebody who needs a frame: captured while held
+  bool watched = false;       // somebody is to hear of the page's next access: stays captured
   bool read_failed = false;   // kLoading: with `error`
   bool write_failed = false;  // dirty: the last attempt to write it failed, with `error`
 

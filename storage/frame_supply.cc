@@ -40,7 +40,7 @@ class VictimSearch {
       const PageId page = state.PageIn(victim);
       state.policy->OnEvicted(victim, page);
       FileScans* const scans = state.files.at(page.file).scans.get();
-      if (scans != nullptr && scans->OnEvicted(page.page_number, victim)) {
+      if (scans != nullptr && scans->detector().OnEvicted(page.page_number)) {
         ++state.counters.read_ahead_wasted;
       }
     }

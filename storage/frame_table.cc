@@ -208,6 +208,19 @@ bool FrameTable::IsPinnedOrHeld(FrameIndex index) const {
   return word != nullptr && Load(*word).held();
 }
 
+void FrameTable::Watch(FrameIndex index) {
+  Edit frame(*this, index);
+  FIXPOOL_CHECK(frame.busy().word != nullptr, "a frame is watched that nobody can find");
+  frame.busy().watched = true;
+}
+
+void FrameTable::Unwatch(FrameIndex index, FileId file, PageNumber page) {
+  if (ToInt(index) >= size_ || !at(index).HoldsPageOf(file) || at(index).page_number() != page) {
+    return;
+  }
+  Edit(*this, index).busy().watched = false;
+}
+
 void FrameTable::Bind(FrameIndex index, AtomicPageWord* word) {
   Frame& frame = at(index);
   FIXPOOL_CHECK(frame.busy != 0 && busy_[frame.busy].word == nullptr, "two pages in one frame");
@@ -230,6 +243,7 @@ void FrameTable::Unbind(FrameIndex index) {
   busy.word = nullptr;
   busy.captured = false;
   busy.wanted = false;
+  busy.watched = false;
   frame.closing = false;
 }
 
@@ -279,7 +293,8 @@ void FrameTable::Publish(FrameIndex index, Frame& frame, BusyFrame& busy) {
   uint32_t version = seen.version();
   if (seen.closed() && !closed) words_->epoch().Published(++version);
   if (!busy.latch.held()) busy.wanted = false;
-  const bool quiet = resident && busy.attached == 0 && busy.latch.calm() && !busy.wanted;
+  const bool quiet =
+      resident && busy.attached == 0 && busy.latch.calm() && !busy.wanted && !busy.watched;
   const bool calm = quiet && !frame.closing && busy.latch.readers() <= PageWord::kMaxReaders / 2;
   uint32_t readers = 0;
   if (calm && busy.latch.held()) {

@@ -57,7 +57,8 @@ class FrameTable {
     friend bool operator==(const Counts&, const Counts&) = default;
   };
 
-  // Captures the word of the frame's page, if it has one, for its own lifetime. Any number.
+  // Captures the word of the frame's page, if it has one, for its own lifetime, which ends before
+  // the lock is given back: what others see of the word is written when it does. Any number.
   class [[nodiscard]] Capture {
    public:
     Capture(FrameTable& table, FrameIndex index)
@@ -186,6 +187,12 @@ class FrameTable {
   // The page is held and somebody needs a frame: who lets go of it will take the lock. Within
   // a Capture.
   void SetWanted(FrameIndex index) { busy_[at(index).busy].wanted = true; }
+  // Whoever accesses the page in the frame, which has a word, takes the lock for it, until this is
+  // called off, or the page leaves the frame.
+  void Watch(FrameIndex index);
+  // Without effect if the frame holds another page by now, or none.
+  void Unwatch(FrameIndex index, FileId file, PageNumber page);
+  bool watched(FrameIndex index) const { return Busy(index).watched; }
 
   // The page was changed, says who holds it exclusively; for that it need not be captured.
   void MarkDirty(FrameIndex index);

@@ -9,7 +9,6 @@
 #include "absl/types/span.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/completion_reaper.h"
-#include "fixpool/storage/file_scans.h"
 #include "fixpool/storage/frame_supply.h"
 #include "fixpool/storage/frame_table.h"
 #include "fixpool/storage/page_transfers.h"
@@ -185,9 +184,6 @@ bool LeavingFrames::CanMove(FrameIndex index) const {
 // find, by the version, that it was in vain.
 bool LeavingFrames::TryMove(FrameIndex from, FrameIndex to) {
   FrameTable& frames = state_.frames;
-  // A mark keeps its page captured where it is. The scan is noticed at its next one.
-  FileScans* const scans = state_.FileOf(from).scans.get();
-  if (scans != nullptr) scans->DropMarksOf(from);
   const FrameTable::Capture capture(frames, from);
   if (!CanMove(from)) return false;
   AtomicPageWord* const word = frames.WordOf(from);

@@ -154,7 +154,7 @@ absl::Status WaitUntilIdle(CacheState& state, FileId id, io::Deadline deadline) 
 void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   std::unique_ptr<FileScans>& scans = state.files.at(id).scans;
   if (scans != nullptr) state.counters.read_ahead_wasted += scans->detector().abandoned();
-  scans.reset();  // its marks are on frames that now go
+  scans.reset();
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const FrameIndex index{i};
     if (!state.frames[index].HoldsPageOf(id)) continue;

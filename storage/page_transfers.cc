@@ -75,8 +75,6 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
     return;
   }
-  FileScans* const scans = state.FileOf(index).scans.get();
-  if (scans != nullptr) scans->DropMarksOf(index);
   state.Erase(index);
   state.policy->OnDropped(index);
   {

@@ -32,7 +32,7 @@ void Mark(CacheState& state, FileScans& scans, const ReadAheadPlan& plan, PageNu
   for (PageNumber page = past == 0 ? first : first + plan.step - past; page < end;
        page += plan.step) {
     const FrameIndex frame = state.Find({plan.file, page});
-    if (frame != kNoFrame) scans.MarkPage(plan.scan, page, frame, state.frames);
+    if (frame != kNoFrame) scans.MarkPage(plan.scan, {plan.file, page}, frame, state.frames);
   }
 }
 
@@ -60,7 +60,8 @@ void NoteAccess(CacheState& state, PageFile& file, PageNumber page, ScanDetector
   // With frames as scarce as that, others have more use for them.
   if (file.scans == nullptr || state.frame_waiters > 0 || !plan.empty()) return;
   const ScanDetector::Note note = file.scans->OnAccess(
-      page, access, {.largest_window = LargestWindow(state), .page_count = file.page_count}, count);
+      {file.id, page}, access,
+      {.largest_window = LargestWindow(state), .page_count = file.page_count}, count, state.frames);
   if (!note.ahead.has_value()) return;
   plan = {.file = file.id,
           .scan = note.scan,

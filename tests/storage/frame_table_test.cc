@@ -286,6 +286,43 @@ TEST_F(FrameTableDeathTest, OneFrameForEachPageAndOnePageForEachFrame) {
   EXPECT_DEATH(frames.Unbind(index), "was not in it");
 }
 
+TEST_F(FrameTableTest, WatchedPageIsComeToByTheLock) {
+  FrameTable frames = Frames(2);
+  const FrameIndex index = Resident(frames);
+  frames.Watch(index);
+  EXPECT_TRUE(Load(word).guarded());
+  EXPECT_TRUE(Load(word).readable()) << "to look at it is free";
+  EXPECT_FALSE(frames.TryVacate(index));
+  // Its word tells of writers like any other's, or looks at it would be believed.
+  const PageWord before = Load(word);
+  ASSERT_EQ(FrameTable::Edit(frames, index).busy().latch.TryExclusive({}),
+            PageLatch::Answer::kGranted);
+  EXPECT_TRUE(Load(word).closed());
+  (void)FrameTable::Edit(frames, index).busy().latch.ReleaseExclusive();
+  EXPECT_TRUE(Load(word).readable());
+  EXPECT_FALSE(Load(word).SameLife(before));
+  EXPECT_TRUE(Load(word).guarded());
+  frames.Unwatch(index, kFile, kPage + 1);
+  frames.Unwatch(index, FileId(kFile.slot() + 1, 1), kPage);
+  EXPECT_TRUE(frames.watched(index)) << "that was another page";
+  frames.Unwatch(index, kFile, kPage);
+  EXPECT_FALSE(Load(word).guarded());
+  EXPECT_EQ(frames[index].busy, 0u);
+}
+
+TEST_F(FrameTableTest, PageThatLeavesIsNotWatchedAnyMore) {
+  FrameTable frames = Frames(2);
+  const FrameIndex index = Resident(frames);
+  frames.Watch(index);
+  frames.Unbind(index);
+  FrameTable::Edit(frames, index)->state = FrameState::kFree;
+  EXPECT_EQ(frames[index].busy, 0u);
+  frames.PutFree(index);
+  frames.Unwatch(index, kFile, kPage);
+  frames.Unwatch(FrameIndex{1000}, kFile, kPage);
+  EXPECT_FALSE(frames.watched(index));
+}
+
 TEST_F(FrameTableTest, CalmFrameHasNoBusyFrame) {
   FrameTable frames = Frames(2);
   const FrameIndex index = Resident(frames);
