@@ -174,7 +174,7 @@ PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
     frame->set_page(page_);
     frame->state = FrameState::kResident;
     frame->dirty = true;
-    const PageLatch::Answer answer = frame.busy().latch.TryExclusive(LatchCaller(nullptr));
+    const PageLatch::Answer answer = frame.busy().latch.TryExclusive({});
     FIXPOOL_CHECK(answer == PageLatch::Answer::kGranted, "a free frame was latched");
   }
   state_.Insert(frame_, word);
@@ -194,7 +194,8 @@ PageAccess::Outcome PageAccess::LatchFrame() {
     FrameTable::Edit frame(state_.frames, frame_);
     BusyFrame& busy = frame.busy();
     word_ = busy.word;
-    answer = busy.latch.Try(mode_, LatchCaller(word_));
+    const bool asks_who = busy.latch.asks_who();
+    answer = busy.latch.Try(mode_, asks_who ? LatchCaller(word_) : PageLatch::Caller());
     if (answer == PageLatch::Answer::kGranted) {
       if (intent_ == Intent::kMake) {
         frame->dirty = true;
@@ -302,7 +303,7 @@ absl::Status PageAccess::DeadlineStatus() const {
 }
 
 PageLatch::Caller PageAccess::LatchCaller(const AtomicPageWord* word) const {
-  const bool others_are_held_up = caller_ == Caller::kThread && word != nullptr;
+  const bool others_are_held_up = caller_ == Caller::kThread;
   return {.guards_of_this_page = others_are_held_up ? ThreadHolds::CountOf(word) : 0,
           .holds_guards = ThreadHolds::Any()};
 }

@@ -95,7 +95,7 @@ class PageAccess {
   void Attach() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void EndLatchWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status DeadlineStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  // Who asks, to the latch of the page with that word; null: of a new page.
+  // Who asks, to the latch of the page with that word. Takes some hundred ns.
   PageLatch::Caller LatchCaller(const AtomicPageWord* word) const;
 
   CacheState& state_;

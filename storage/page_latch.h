@@ -46,6 +46,9 @@ class PageLatch {
   Answer TryShared(const Caller& caller);
   Answer TryExclusive(const Caller& caller);
 
+  // Whether the answer may depend on the caller: finding out about him takes longer than the rest.
+  bool asks_who() const { return held() || !calm(); }
+
   // True: somebody waits who may now have it (or learn that it waits for itself).
   [[nodiscard]] bool ReleaseShared();
   [[nodiscard]] bool ReleaseExclusive();
