@@ -31,6 +31,7 @@ Usage: compare_with_fio.sh --file=PATH [OPTION...]
   --fio_bytes=SIZE     of fio's transfers, if not --page_bytes; then bytes are
                        compared and not transfers
   --fio_depth=N        fio's transfers in flight, if not those of --depths
+  --fio_buffers=B      fixed or plain (default: fixed): registered, or of ordinary memory
   --pairs=N            runs of each for each depth (default: 9)
   --seconds=N          length of a run, a whole number (default: 5)
   --pattern=P          random or sequential (default: random)
@@ -46,14 +47,14 @@ bad_usage() { echo "compare_with_fio: $*" >&2; exit 2; }
 
 file= file_bytes= layer=engine page_bytes=4k depths="32 128" pairs=9 seconds=5
 pattern=random operation=read pages=auto cache_bytes=
-access=batches page_io= fio_bytes= fio_depth=
+access=batches page_io= fio_bytes= fio_depth= fio_buffers=fixed
 
 for argument in "$@"; do
   case $argument in
     --help | -h) usage; exit 0 ;;
     --file=* | --file_bytes=* | --layer=* | --page_bytes=* | --depths=* | --pairs=* | \
       --seconds=* | --pattern=* | --operation=* | --pages=* | --cache_bytes=* | --page_io=* | \
-      --access=* | --fio_bytes=* | --fio_depth=*)
+      --access=* | --fio_bytes=* | --fio_depth=* | --fio_buffers=*)
       name=${argument%%=*}
       printf -v "${name#--}" %s "${argument#*=}"
       ;;
@@ -76,6 +77,11 @@ esac
 case $access in
   batches | tasks) ;;
   *) bad_usage "--access is batches or tasks, not '$access'" ;;
+esac
+case $fio_buffers in
+  fixed) fio_memory=--fixedbufs ;;
+  plain) fio_memory= ;;
+  *) bad_usage "--fio_buffers is fixed or plain, not '$fio_buffers'" ;;
 esac
 [[ $layer-$operation != cache-write ]] ||
   bad_usage "with --layer=cache only reads compare: a write in memory is not a write to a disk"
@@ -107,8 +113,8 @@ page_io_command() {  # depth
 # Batches, timestamps and all else as fio has them by default.
 fio_command() {  # depth
   echo fio --name=compare "--filename=$file" ${file_bytes:+"--size=$file_bytes"} \
-    "--rw=$fio_rw" "--bs=${fio_bytes:-$page_bytes}" "--iodepth=${fio_depth:-$1}" --ioengine=io_uring --fixedbufs \
-    --registerfiles --direct=1 --norandommap --randrepeat=0 --time_based "--runtime=$seconds"
+    "--rw=$fio_rw" "--bs=${fio_bytes:-$page_bytes}" "--iodepth=${fio_depth:-$1}" \
+    --ioengine=io_uring $fio_memory --registerfiles --direct=1 --norandommap --randrepeat=0 --time_based "--runtime=$seconds"
 }
 
 # The commands hold no spaces but between words; a path with spaces would.

@@ -244,8 +244,9 @@ class ClockModel final : public Model {
   void Evict(const Pinned& pinned, std::vector<uint32_t>& proposals) override {
     for (size_t refused = 0; refused < 2 * present_.size();) {
       const bool last_resort = refused >= present_.size();
-      hand_ = hand_ % frames_.size();
-      Page& page = *Find(frames_, hand_++);
+      Page& page = *Find(frames_, hand_);
+      // Before more frames come, behind which it would else go on.
+      hand_ = (hand_ + 1) % static_cast<uint32_t>(frames_.size());
       if (present_.count(page.frame) == 0) continue;
       if (!last_resort && std::exchange(page.heat, 0) > 0) continue;
       proposals.push_back(page.frame);
