@@ -55,7 +55,7 @@ void BM_Memory_BesideThePages(benchmark::State& state) {
                                     .ladder = arena::Ladder::Only(arena::PageBacking::kTransparent),
                                     .free_frames = 0});
     if (!cache.ok()) return state.SkipWithError(cache.status().ToString().c_str());
-    const std::string path = absl::StrCat(benchmarks::BenchDirectory(), "/memory_benchmark");
+    const std::string path = absl::StrCat(benchmarks::BenchDirectory(), "/memory_benchmark.data");
     const auto file = (*cache)->OpenFile(path, {.create = true});
     std::remove(path.c_str());
     if (!file.ok()) return state.SkipWithError(file.status().ToString().c_str());

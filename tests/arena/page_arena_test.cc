@@ -405,7 +405,7 @@ TEST_F(PageArenaTest, ReportsInSentences) {
   EXPECT_EQ(report.retired_count, 0u);
   EXPECT_EQ(report.ToString(),
             "arena: 5 pages of 4 KiB, 4 free\n"
-            "  2 regions of 8 KiB: 4 KiB pages; fixed buffer\n"
+            "  2 regions of 8 KiB, each on 4 KiB pages; fixed buffer\n"
             "  1 region of 4 KiB: 4 KiB pages; fixed buffer");
 }
 
