@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -117,6 +118,7 @@ absl::StatusOr<RunResult> RunCache(const PageIoOptions& options, const PageFile&
   absl::StatusOr<std::unique_ptr<PageCache>> cache =
       PageCache::Create(memory->arena.get(), engine->get(),
                         {.frame_count = options.cache_bytes / options.page_bytes,
+                         .free_frames = options.keeper ? std::nullopt : std::optional<uint32_t>(0),
                          .read_ahead_bytes = options.read_ahead_bytes});
   if (!cache.ok()) return cache.status();
   absl::StatusOr<storage::FileId> file_id = (*cache)->OpenFile(

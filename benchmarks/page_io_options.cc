@@ -45,6 +45,9 @@ ABSL_FLAG(ByteSize, cache_bytes, ByteSize{},
           "but enough for --depth and --threads.");
 ABSL_FLAG(ByteSize, read_ahead_bytes, (ByteSize{.bytes = 8 << 20}),
           "What the cache reads ahead of a scan, at most (layer cache). Less than 8 pages is off.");
+ABSL_FLAG(bool, keeper, true,
+          "A thread of the cache's own keeps frames free (layer cache). --nokeeper: who misses a "
+          "page looks for a victim.");
 ABSL_FLAG(Access, access, Access::kBatches,
           "How a thread keeps --depth pages of the cache in flight (layer cache): batches "
           "(Prefetch, then Read) or tasks (as many coroutines that await ReadAsync).");
@@ -68,9 +71,9 @@ namespace {
 // In the order of --help. A flag of another library that happens to be linked in is not one
 // of page_io's.
 constexpr absl::string_view kFlags[] = {
-    "file",    "file_bytes", "page_bytes", "pattern",     "operation",        "depth",
-    "threads", "engine",     "layer",      "cache_bytes", "read_ahead_bytes", "access",
-    "pages",   "direct",     "seconds",    "seed",        "verify",           "json",
+    "file",   "file_bytes", "page_bytes",  "pattern",          "operation", "depth",  "threads",
+    "engine", "layer",      "cache_bytes", "read_ahead_bytes", "keeper",    "access", "pages",
+    "direct", "seconds",    "seed",        "verify",           "json",
 };
 
 absl::Status CheckSizes(const PageIoOptions& options, uint64_t page_bytes) {
@@ -118,6 +121,7 @@ PageIoOptions OptionsFromFlags() {
   options.layer = absl::GetFlag(FLAGS_layer);
   options.cache_bytes = absl::GetFlag(FLAGS_cache_bytes).bytes;
   options.read_ahead_bytes = absl::GetFlag(FLAGS_read_ahead_bytes).bytes;
+  options.keeper = absl::GetFlag(FLAGS_keeper);
   options.access = absl::GetFlag(FLAGS_access);
   options.pages = absl::GetFlag(FLAGS_pages);
   options.direct = absl::GetFlag(FLAGS_direct);

@@ -31,6 +31,7 @@ struct PageIoOptions {
   Layer layer = Layer::kEngine;
   uint64_t cache_bytes = 0;  // 0: chosen to suit
   uint64_t read_ahead_bytes = uint64_t{8} << 20;
+  bool keeper = true;
   Access access = Access::kBatches;
   PagesChoice pages;
   bool direct = true;

@@ -67,8 +67,8 @@ struct IoRequest {
   // If there are any, this is a joined transfer: one range of the file, and these pieces of
   // memory one after the other in place of `region` and `data`, which are ignored.
   // `length_bytes` is that of all together. With direct I/O each has the alignments of a transfer
-  // by itself. Where the kernel only reads or only writes, they may overlap. The array is the
-  // caller's, and looked at by Submit alone.
+  // by itself. Pieces that overlap are no error; what such a read leaves there is undefined. The
+  // array is the caller's, and looked at by Submit alone.
   absl::Span<const IoPiece> pieces = {};
 };
 
@@ -193,7 +193,9 @@ class IoEngine {
 
   // For who waits with poll(2) and its like: a descriptor that is readable while there is something
   // to reap, and may be a little longer. It is the engine's and lives as long; nobody reads from it
-  // or closes it. One who reaps for others' sake must look at it again afterwards.
+  // or closes it. While another thread waits in Reap it may be readable with nothing left to reap.
+  // What the kernel had no memory for is offered to it again by Reap alone: with something in
+  // flight, call it every 100 ms or so though nothing is readable.
   // Unimplemented: this engine has none (with IOPOLL nobody learns of a completion who does not
   // look for it). ResourceExhausted: no descriptors (RLIMIT_NOFILE).
   virtual absl::StatusOr<int> CompletionDescriptor();

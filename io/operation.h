@@ -30,8 +30,9 @@ struct Operation {
   bool in_kernel = false;  // exactly one kernel request is out for it
 
   uint32_t remaining_bytes() const { return request.length_bytes - transferred_bytes; }
-  // The memory that is not transferred yet, if that is one stretch: its beginning.
+  // The memory that is not transferred yet is in several stretches.
   bool vectored() const { return joined != nullptr && joined->remaining().size() > 1; }
+  // If it is one: its beginning.
   std::byte* remaining_data() const {
     if (joined != nullptr) return static_cast<std::byte*>(joined->remaining().front().iov_base);
     return static_cast<std::byte*>(request.data) + transferred_bytes;

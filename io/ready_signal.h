@@ -1,7 +1,6 @@
 #ifndef FIXPOOL_IO_READY_SIGNAL_H_
 #define FIXPOOL_IO_READY_SIGNAL_H_
 
-#include <memory>
 #include <optional>
 
 #include "absl/status/statusor.h"

@@ -424,9 +424,9 @@ size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline, 
       count = PopReady(completions);
       ready_signal_.Update(!ready_.empty());
       // What came may have gone to another thread, and be what the caller wants.
-      const bool last_look =
-          operations_.taken() == 0 || something_came || environment_->Expired(deadline);
-      if (count == 0 && !last_look) {
+      const bool last_look = count > 0 || operations_.taken() == 0 || something_came ||
+                             environment_->Expired(deadline);
+      if (!last_look) {
         seen = epoch_.load(std::memory_order_relaxed);
         role = ChooseRole();
         wanted = std::clamp<size_t>(wanted, 1, std::max(in_kernel_, 1u));
@@ -446,18 +446,21 @@ size_t UringCore::Reap(absl::Span<IoCompletion> completions, Deadline deadline, 
 void UringCore::MakeProgress(Deadline deadline) {
   if (pending_.load(std::memory_order_acquire)) SubmitPending();
   uint32_t seen = 0;
-  Role role;
+  Role role = Role::kFollower;
+  bool sleeps = false;
   {
     MutexLock lock(mutex_);
-    if (!waiter_in_kernel_ && TakeIn()) {
-      ready_signal_.Update(!ready_.empty());
-      return;
+    const bool took = !waiter_in_kernel_ && TakeIn();
+    ready_signal_.Update(!ready_.empty());
+    if (!took && busy() && !environment_->Expired(deadline)) {
+      sleeps = true;
+      seen = epoch_.load(std::memory_order_relaxed);
+      role = ChooseRole();
     }
-    if (!busy() || environment_->Expired(deadline)) return;
-    seen = epoch_.load(std::memory_order_relaxed);
-    role = ChooseRole();
   }
-  Sleep(role, seen, deadline, 1);
+  if (sleeps) Sleep(role, seen, deadline, 1);
+  // As in Reap: of what came short for others, nobody may come to send out the rest.
+  if (pending_.load(std::memory_order_acquire)) SubmitPending();
 }
 
 bool UringCore::Drain(Deadline deadline) {

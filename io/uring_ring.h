@@ -83,7 +83,7 @@ class UringRing {
   // The next free submission entry, or null: at least `entries` until Submit took them, and
   // with SQPOLL until the kernel's thread did.
   io_uring_sqe* NextSqe() { return io_uring_get_sqe(&ring_); }
-  // 0: the kernel says that it knows both of the above. Else the errno to give as the reason.
+  // 0: the kernel says that it knows READV_FIXED and WRITEV_FIXED. Else the errno to give as the reason.
   int VectoredFixedErrno();
   bool HasRoom() const { return io_uring_sq_space_left(&ring_) > 0; }
   // With SQPOLL, sleeps until the kernel's thread made room; else there is nothing to wait for.

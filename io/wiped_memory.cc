@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <mutex>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -19,7 +18,8 @@ namespace {
 // Memory that the kernel does not wipe. A list without a lock, which a child might find held for
 // ever; its nodes are never given back, and serve again.
 struct ByHand {
-  std::atomic<std::byte*> data{nullptr};  // null: the node is free
+  std::atomic<bool> taken{true};
+  std::atomic<std::byte*> data{nullptr};  // null: there is nothing to wipe
   size_t size_bytes = 0;
   ByHand* older = nullptr;
 };
@@ -35,17 +35,16 @@ void WipeInChild() {
 }
 
 void WipeByHand(std::byte* data, size_t size_bytes) {
-  static std::once_flag registered;
-  std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, WipeInChild); });
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> lock(mutex);
+  static std::atomic<bool> registered{false};
+  if (!registered.exchange(true)) pthread_atfork(nullptr, nullptr, WipeInChild);
   ByHand* node = newest.load();
-  while (node != nullptr && node->data.load() != nullptr) node = node->older;
+  while (node != nullptr && node->taken.exchange(true)) node = node->older;
   if (node == nullptr) {
     node = new ByHand();
     sanitizer::LeakedOnPurpose(node);
     node->older = newest.load();
-    newest.store(node);
+    while (!newest.compare_exchange_weak(node->older, node)) {
+    }
   }
   node->size_bytes = size_bytes;
   node->data.store(data);
@@ -53,7 +52,9 @@ void WipeByHand(std::byte* data, size_t size_bytes) {
 
 void ForgetByHand(const std::byte* data) {
   for (ByHand* node = newest.load(); node != nullptr; node = node->older) {
-    if (node->data.load() == data) node->data.store(nullptr);
+    if (node->data.load() != data) continue;
+    node->data.store(nullptr);
+    node->taken.store(false);
   }
 }
 

@@ -60,11 +60,11 @@ absl::Status AddFrames(CacheState& state) {
 absl::Status Grow(CacheState& state, size_t frames) {
   const size_t region_frames = state.arena->region_bytes() / state.page_bytes;
   const size_t wanted = (frames + region_frames - 1) / region_frames * region_frames;
-  if (wanted > state.addresses.max_size() - state.frame_count.load()) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("PageCache::Resize: the tables were made for at most ",
-                     state.addresses.max_size(), " frames, of which ", wanted, " more than ",
-                     state.frame_count.load(), " are wanted; see Options::max_memory_bytes"));
+  const size_t most = std::min<size_t>(state.max_frames, state.addresses.max_size());
+  if (wanted > most - std::min<size_t>(most, state.frame_count.load())) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "PageCache::Resize: the tables were made for at most ", most, " frames, of which ", wanted,
+        " more than ", state.frame_count.load(), " are wanted; see Options::max_memory_bytes"));
   }
   const size_t bytes = wanted * state.page_bytes;
   if (absl::Status status = state.arena->Grow(bytes); !status.ok()) return OfResize(status);

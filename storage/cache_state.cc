@@ -16,6 +16,7 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       environment(environment),
       page_bytes(static_cast<uint32_t>(arena->page_bytes())),
       timeouts(timeouts),
+      max_frames(frames.max_frames),
       read_ahead_pages(read_ahead_pages),
       addresses(std::move(frames.addresses)),
       reaper(engine, environment, handler),

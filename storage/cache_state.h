@@ -44,6 +44,7 @@ struct CacheState {
     FrameAddresses addresses;
     std::vector<FrameTable::Place> places;
     FrameTable::Memory memory;
+    size_t max_frames;  // that Resize may come to
   };
   struct Timeouts {
     absl::Duration access;
@@ -108,6 +109,7 @@ struct CacheState {
   io::Environment* const environment;
   const uint32_t page_bytes;
   const Timeouts timeouts;
+  const size_t max_frames;
   const uint32_t read_ahead_pages;  // of a scan at most: see read_ahead.h
   FrameAddresses addresses;         // changed by one Resize at a time, without the lock
 

@@ -8,11 +8,12 @@
 
 namespace fixpool::storage {
 
-// What a cache did since it was made, and what its frames hold at this moment. One
-// consistent picture. A value; thread-compatible.
+// What a cache did since it was made, and what its frames hold at this moment: one consistent
+// picture but for hits, pinned_frames and the bytes, which are summed up beside it. A value;
+// thread-compatible.
 struct CacheStats {
-  // Accesses (Read, Write, Make), each counted once at most: not at all if it was refused
-  // before it came to that, or gave up waiting for the latch of a page in memory.
+  // Accesses of any kind, one for each page, each counted once at most: not at all if it was
+  // refused before it came to that, or gave up waiting for the latch of a page in memory.
   uint64_t hits = 0;    // the page was in memory
   uint64_t misses = 0;  // it was not, or its read was still in flight
   uint64_t made = 0;    // pages that came into being without a read
@@ -36,7 +37,8 @@ struct CacheStats {
   uint64_t eviction_writes = 0;  // writes started to make pages clean for that
   uint64_t moves = 0;            // pages that changed frames for a Resize
 
-  // Frames: frame_count = free + clean + dirty + in_flight.
+  // Frames: frame_count = free + clean + dirty + in_flight. During a Resize with those that are to
+  // go, which PageCache::frame_count() leaves out.
   uint64_t frame_count = 0;
   uint64_t free_frames = 0;
   uint64_t clean_frames = 0;

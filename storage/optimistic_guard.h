@@ -48,6 +48,13 @@ class OptimisticGuard {
   // To find the page again by: see PageHint.
   PageHint hint() const { return PageHint(page_, seen_.frame(), seen_.version(), epoch_); }
 
+  // Whether the page was, when the look began, what it was when `hint` was made: nobody had it
+  // exclusively in between.
+  bool UnchangedSince(const PageHint& hint) const {
+    return word_ != nullptr && hint.page() == page_ && hint.frame() == seen_.frame() &&
+           hint.version() == seen_.version() && versions_->Vouches(hint.epoch());
+  }
+
   // For PageCache. `epoch` is from before `seen` was.
   OptimisticGuard(const std::byte* data, uint32_t size_bytes, const PageId& page,
                   const AtomicPageWord* word, PageWord seen, const VersionEpoch* versions,

@@ -61,8 +61,10 @@ size_t DefaultRegionBytes(const PageCache::Options& options) {
 uint32_t SlotsFor(const PageCache::Options& options, size_t region_bytes) {
   constexpr size_t kFewest = 1024;
   const bool has_a_most = options.memory_bytes < std::numeric_limits<size_t>::max() / kMostGrowth;
-  const size_t most_bytes = options.max_memory_bytes.value_or(
-      has_a_most ? options.memory_bytes * kMostGrowth : options.memory_bytes);
+  const size_t most_bytes =
+      options.max_memory_bytes.value_or(has_a_most ? std::max(options.memory_bytes * kMostGrowth,
+                                                              kFewestMaxFrames * options.page_bytes)
+                                                   : options.memory_bytes);
   const size_t most = most_bytes / std::max<size_t>(region_bytes, 1);
   return static_cast<uint32_t>(
       std::clamp<size_t>(most, kFewest, io::FixedBufferRegistry::kMaxRegions));
@@ -141,8 +143,9 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
                      PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ",
                      taken.handles.size(), " of its ", arena.page_count(), " pages free"));
   }
-  absl::StatusOr<FrameAddresses> addresses = MakeAddresses(
-      taken, arena, max_frames.value_or(std::max(wanted * kMostGrowth, kFewestMaxFrames)));
+  const size_t most =
+      std::max(wanted, max_frames.value_or(std::max(wanted * kMostGrowth, kFewestMaxFrames)));
+  absl::StatusOr<FrameAddresses> addresses = MakeAddresses(taken, arena, most);
   absl::Status status = addresses.status();
   if (status.ok()) {
     absl::StatusOr<FrameTable::Memory> memory =
@@ -151,7 +154,8 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
       std::vector<FrameTable::Place> places = taken.PlacesIn(*addresses);
       return CacheState::Frames{.addresses = *std::move(addresses),
                                 .places = std::move(places),
-                                .memory = *std::move(memory)};
+                                .memory = *std::move(memory),
+                                .max_frames = most};
     }
     status = memory.status();
   }

@@ -85,10 +85,12 @@ namespace fixpool::storage {
 //   NotFound            no such file: closed, never opened, or of another cache
 //   OutOfRange          Read: the page lies past the end of the file. Write, Make: no file (or
 //                       not this device) can be that large
-//   FailedPrecondition  this thread holds a guard of the page and would wait for itself; the
-//                       file is being closed; Write, Make: it was opened read-only
+//   FailedPrecondition  this thread has the only guards of the page and would wait for itself (as
+//                       far as its first 64 guards tell); the file is being closed; Write, Make:
+//                       it was opened read-only
 //   DeadlineExceeded    the disk, or another thread's guard, took too long
-//   ResourceExhausted   no frame: all are pinned, or dirty and cannot be written
+//   ResourceExhausted   no frame: all are pinned, or dirty and cannot be written; or no memory for
+//                       words of pages
 //   Unavailable and others by errno: the read failed, for this caller and all who waited for
 //                       the same page; the next one reads anew
 //   that of the failed sync: Write, Make, and Read of a page not in memory: see Flush
@@ -105,8 +107,8 @@ class PageCache {
     // How far Resize can go, for which tables are reserved: address space, not memory, of about
     // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages.
     std::optional<size_t> max_memory_bytes = std::nullopt;
-    // The memory comes in regions of as many bytes, of which the kernel takes up to 1 GiB and
-    // 16384: what Resize adds and gives back at a time. Default: a 16th of memory_bytes in whole 2
+    // The memory comes in regions of as many bytes, at most 1 GiB: what Resize adds and gives back
+    // at a time. A ring takes 16384 of them. Default: a 16th of memory_bytes in whole 2
     // MiB, so that sizes can be told from each other and slots for growing are left; or 1 GiB where
     // all of the memory can stand on pages of 1 GiB.
     std::optional<size_t> region_bytes = std::nullopt;
@@ -270,7 +272,8 @@ class PageCache {
     hit_path_.TryOptimisticMany(pages, guards.data());
   }
 
-  // The same of a page that was had before, at the cost of a pointer to it: see PageHint. None also
+  // TryRead, TryWrite and TryReadOptimistic of a page that was had before, at the cost of a pointer
+  // to it: see PageHint. None also
   // if the page is not in the same frame any more; then the page's number leads to it. It may have
   // been changed since: the guard's UnchangedSince tells.
   ABSL_ATTRIBUTE_ALWAYS_INLINE std::optional<ReadGuard> TryRead(const PageHint& hint) {
@@ -335,10 +338,9 @@ class PageCache {
   void PrefetchLines(absl::Span<const PageId> pages) const { hit_path_.PrefetchLines(pages); }
 
   // Starts reading those pages that are not in memory, together (adjacent ones that are named one
-  // after the other in one transfer), and returns how many: as
-  // many as there are frames and room in the engine for, without waiting. Pages past the end
-  // are passed over. Who later asks for one waits for what is left of its read, also if this
-  // thread never calls again.
+  // after the other in one transfer), and returns how many: as many as there are frames and room in
+  // the engine for, without waiting. Pages past the end are passed over. Who later asks for one
+  // waits for what is left of its read, also if this thread never calls again.
   // NotFound, and that of a failed sync: as Read; nothing was started.
   absl::StatusOr<size_t> Prefetch(absl::Span<const PageId> pages);
 

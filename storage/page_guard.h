@@ -64,7 +64,8 @@ class [[nodiscard]] ReadGuard {
   // guard stays as it is: there are other guards of the page (this thread's own among them), it is
   // being written to disk, the file is read-only or refuses writing after a failed sync, or this is
   // a forked child. It never waits, since two who did would wait for each other: who cannot have it
-  // lets go, calls PageCache::Write, and sees what has become of the page meanwhile.
+  // lets go, calls PageCache::Write, and sees what has become of the page meanwhile. With an answer
+  // this guard holds none.
   inline std::optional<WriteGuard> TryUpgrade();
 
   // Lets the page go now. Without effect on a guard that holds none.

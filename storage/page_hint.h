@@ -23,8 +23,10 @@ namespace fixpool::storage {
 // out: whether the page left, or its frame was given to another or went with its memory.
 //
 // Shape: 32 bytes, which may be copied as bytes. Any bit pattern is safe: it leads to the page that
-// page() names, or nowhere.
-// A value; thread-compatible. Holds nothing: the page may leave at any time.
+// page() names, or nowhere. What it says of changes (UnchangedSince) is worth something in the
+// cache that it comes from alone: ids, versions and epochs begin anew with each process, so a hint
+// that was stored on disk is for finding pages and not for believing that they are the same. A
+// value; thread-compatible. Holds nothing: the page may leave at any time.
 class PageHint {
  public:
   constexpr PageHint() = default;  // of no page; leads nowhere

@@ -37,8 +37,8 @@ class PageView {
     static_assert(std::is_trivially_copyable_v<T>);
     T value;
     constexpr bool kIsWord = sizeof(T) <= 8 && (sizeof(T) & (sizeof(T) - 1)) == 0;
-    if (kIsWord && ABSL_PREDICT_TRUE(offset_bytes <= size_bytes_ - sizeof(T) &&
-                                     offset_bytes % sizeof(T) == 0)) {
+    if (kIsWord && ABSL_PREDICT_TRUE(offset_bytes % sizeof(T) == 0 && size_bytes_ > 0 &&
+                                     offset_bytes <= size_bytes_ - sizeof(T))) {
       LoadWord<sizeof(T)>(data_ + offset_bytes, &value);
       return value;
     }

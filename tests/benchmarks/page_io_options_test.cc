@@ -48,6 +48,7 @@ TEST(PageIoOptionsTest, Defaults) {
   EXPECT_EQ(options.access, Access::kBatches);
   EXPECT_EQ(options.cache_bytes, 0u);
   EXPECT_EQ(options.read_ahead_bytes, 8u << 20);
+  EXPECT_TRUE(options.keeper);
   EXPECT_EQ(options.pages, PagesChoice{});
   EXPECT_TRUE(options.direct);
   EXPECT_FALSE(options.verify);
@@ -59,7 +60,7 @@ TEST(PageIoOptionsTest, TakesValuesWithAndWithoutEquals) {
       Options({"--depth", "32", "-threads=2", "--file_bytes", "1g", "--page_bytes=64k",
                "--seconds=0.5", "--pattern", "sequential", "--operation=mixed", "--layer=cache",
                "--engine=threads", "--pages=4k", "--cache_bytes=10m", "--read_ahead_bytes=1m",
-               "--access=tasks", "--seed=9", "--json=/x"});
+               "--nokeeper", "--access=tasks", "--seed=9", "--json=/x"});
   EXPECT_EQ(options.depth, 32u);
   EXPECT_EQ(options.threads, 2u);
   EXPECT_EQ(options.file_bytes, 1u << 30);
@@ -73,6 +74,7 @@ TEST(PageIoOptionsTest, TakesValuesWithAndWithoutEquals) {
   EXPECT_EQ(options.pages.required, arena::PageBacking::k4KiB);
   EXPECT_EQ(options.cache_bytes, 10u << 20);
   EXPECT_EQ(options.read_ahead_bytes, 1u << 20);
+  EXPECT_FALSE(options.keeper);
   EXPECT_EQ(options.seed, 9u);
   EXPECT_EQ(options.json, "/x");
 }
@@ -100,8 +102,8 @@ TEST(PageIoOptionsTest, HelpNamesEveryFlag) {
   for (absl::string_view line : absl::StrSplit(help, '\n')) EXPECT_LE(line.size(), 90u) << line;
   for (const char* flag :
        {"--file", "--file_bytes", "--page_bytes", "--pattern", "--operation", "--depth",
-        "--threads", "--engine", "--layer", "--cache_bytes", "--read_ahead_bytes", "--access",
-        "--pages", "--direct", "--seconds", "--seed", "--verify", "--json"}) {
+        "--threads", "--engine", "--layer", "--cache_bytes", "--read_ahead_bytes", "--keeper",
+        "--access", "--pages", "--direct", "--seconds", "--seed", "--verify", "--json"}) {
     EXPECT_TRUE(absl::StrContains(help, absl::string_view(std::string(flag) + " ")) ||
                 absl::StrContains(help, std::string(flag) + "\n"))
         << flag;

@@ -237,6 +237,19 @@ TEST_F(PageCacheResizeTest, MoreThanTheTablesHold) {
   ExpectVersions(0);
 }
 
+TEST(PageCacheResizeOptionsTest, NoFurtherThanTheOptionsSay) {
+  constexpr size_t kMiB = size_t{1} << 20;
+  const auto cache = PageCache::Create(
+      {.memory_bytes = 4 * kMiB, .max_memory_bytes = 8 * kMiB, .ladder = OrdinaryPages()});
+  ASSERT_TRUE(cache.ok()) << cache.status();
+  const absl::Status status = (*cache)->Resize(10 * kMiB);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "at most 2048 frames")) << status;
+  EXPECT_EQ((*cache)->frame_count(), 1024u);
+  EXPECT_TRUE((*cache)->Resize(8 * kMiB).ok());
+  EXPECT_EQ((*cache)->frame_count(), 2048u);
+}
+
 TEST_F(PageCacheResizeTest, NoSlotsForMoreRegions) {
   Start(2, {.slots = 4});
   const absl::Status status = Resize(5);

@@ -122,8 +122,11 @@ TEST_F(PageHintTest, TellsWhetherThePageWasChanged) {
   Start(4, 8);
   const PageHint hint = HintOf(1);
   EXPECT_TRUE(cache().TryRead(hint)->UnchangedSince(hint));
+  EXPECT_TRUE(cache().TryReadOptimistic(hint).UnchangedSince(hint));
+  EXPECT_FALSE(storage::OptimisticGuard().UnchangedSince(hint));
   EXPECT_TRUE(cache().TryWrite(hint)->UnchangedSince(hint));
   EXPECT_FALSE(cache().TryRead(hint)->UnchangedSince(hint)) << "a writer has been there";
+  EXPECT_FALSE(cache().TryReadOptimistic(hint).UnchangedSince(hint));
   Change(1);
   EXPECT_FALSE(cache().TryRead(hint)->UnchangedSince(hint));
   EXPECT_FALSE(cache().TryWrite(hint)->UnchangedSince(hint));
