@@ -39,6 +39,7 @@ absl::Status AddFrames(CacheState& state) {
     taken.GiveBack(*state.arena);
     return OfResize(status);
   }
+  state.address_bytes.store(state.addresses.size_bytes());
   if (absl::Status status = MakeRoom(state, state.addresses.size()); !status.ok()) {
     taken.GiveBack(*state.arena);
     return OfResize(status);
@@ -69,7 +70,10 @@ absl::Status Grow(CacheState& state, size_t frames) {
   const size_t bytes = wanted * state.page_bytes;
   if (absl::Status status = state.arena->Grow(bytes); !status.ok()) return OfResize(status);
   absl::Status status = AddFrames(state);
-  if (!status.ok()) (void)state.arena->Shrink(bytes, io::Deadline::Infinite());
+  // With a bound: the arena may think of other regions, which it would wait for.
+  if (!status.ok()) {
+    (void)state.arena->Shrink(bytes, state.environment->DeadlineAfter(absl::Seconds(1)));
+  }
   return status;
 }
 

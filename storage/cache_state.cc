@@ -19,6 +19,7 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       max_frames(frames.max_frames),
       read_ahead_pages(read_ahead_pages),
       addresses(std::move(frames.addresses)),
+      address_bytes(addresses.size_bytes()),
       reaper(engine, environment, handler),
       frames(std::move(frames.memory), std::move(frames.places), &words),
       frame_count(0),

@@ -113,6 +113,8 @@ struct CacheState {
   const uint32_t read_ahead_pages;  // of a scan at most: see read_ahead.h
   FrameAddresses addresses;         // changed by one Resize at a time, without the lock
 
+  std::atomic<size_t> address_bytes;  // of the table of addresses, for statistics
+
   CompletionReaper reaper;
 
   mutable io::Mutex mutex;

@@ -25,7 +25,7 @@ namespace fixpool::storage {
 // Frames lie in blocks of 2^shift that follow each other in memory, so that a small table says
 // where all are: one with an entry for each frame would be one more thing to fetch from memory
 // on every hit. A block that the frames do not fill has holes, which are nobody's frames; the
-// shift is the largest, up to kLargestShift and max_block_bytes, that leaves at most a quarter of
+// shift is the largest, up to kLargestShift and max_block_bytes, that leaves at most a 64th of
 // all numbers to holes. Blocks are numbered in the order in which they were first named. The table
 // is reserved for all the frames that there can be, so that it stays where it is, as the shift
 // does; an entry is written once. So an address has the same number for ever: who looks at a frame

@@ -43,7 +43,11 @@ PageAccess::Next PageAccess::Look(IoBatch& batch, ReadAheadPlan& plan) {
   while (outcome == Outcome::kAgain);
   if (outcome == Outcome::kWait) return Next::kWait;
   Detach();
-  return outcome == Outcome::kGranted ? Next::kGranted : Next::kFailed;
+  if (outcome != Outcome::kGranted) return Next::kFailed;
+  // Who waits for a frame did not look for victims while this one was waited for, and has to mark
+  // it as wanted, now that it is held.
+  state_.FramesChanged();
+  return Next::kGranted;
 }
 
 PageAccess::Outcome PageAccess::Step(IoBatch& batch, ReadAheadPlan& plan) {
@@ -189,23 +193,7 @@ PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
 }
 
 PageAccess::Outcome PageAccess::LatchFrame() {
-  PageLatch::Answer answer;
-  {
-    FrameTable::Edit frame(state_.frames, frame_);
-    BusyFrame& busy = frame.busy();
-    word_ = busy.word;
-    const bool asks_who = busy.latch.asks_who();
-    answer = busy.latch.Try(mode_, asks_who ? LatchCaller(word_) : PageLatch::Caller());
-    if (answer == PageLatch::Answer::kGranted) {
-      if (intent_ == Intent::kMake) {
-        frame->dirty = true;
-        needs_zeros_ = true;
-      }
-      // Here, where it costs little; what else there is to let go of, Detach does.
-      if (attached_) --busy.attached;
-      attached_ = false;
-    }
-  }
+  const PageLatch::Answer answer = TryLatch();
   switch (answer) {
     case PageLatch::Answer::kGranted:
       // One who brought the page in has told the policy of it.
@@ -221,12 +209,40 @@ PageAccess::Outcome PageAccess::LatchFrame() {
     case PageLatch::Answer::kWaitForWriteBack:
       break;
   }
-  Attach();
-  if (!latch_wait_) {
-    FrameTable::Edit(state_.frames, frame_).busy().latch.BeginWait(mode_);
-    latch_wait_ = true;
-  }
   return Wait(answer == PageLatch::Answer::kWaitForHolder ? Reason::kLatch : Reason::kWriteBack);
+}
+
+// All of it in one Edit: between two, the page would go back to its word, and whoever holds it
+// could let go of it there without hearing that somebody waits.
+PageLatch::Answer PageAccess::TryLatch() {
+  FrameTable::Edit frame(state_.frames, frame_);
+  BusyFrame& busy = frame.busy();
+  word_ = busy.word;
+  const bool asks_who = busy.latch.asks_who();
+  const PageLatch::Answer answer =
+      busy.latch.Try(mode_, asks_who ? LatchCaller(word_) : PageLatch::Caller());
+  switch (answer) {
+    case PageLatch::Answer::kGranted:
+      if (intent_ == Intent::kMake) {
+        frame->dirty = true;
+        needs_zeros_ = true;
+      }
+      busy.watched = false;  // this was the access
+      // Here, where it costs little; what else there is to let go of, Detach does.
+      if (attached_) --busy.attached;
+      attached_ = false;
+      break;
+    case PageLatch::Answer::kWouldDeadlock:
+      break;
+    case PageLatch::Answer::kWaitForHolder:
+    case PageLatch::Answer::kWaitForWriteBack:
+      if (!attached_) ++busy.attached;
+      attached_ = true;
+      if (!latch_wait_) busy.latch.BeginWait(mode_);
+      latch_wait_ = true;
+      break;
+  }
+  return answer;
 }
 
 void PageAccess::Count(uint64_t CacheStats::*counter) {

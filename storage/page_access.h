@@ -83,6 +83,7 @@ class PageAccess {
   Outcome InstallMadePage(AtomicPageWord* word) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome AwaitRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  PageLatch::Answer TryLatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   // The file, if this access is allowed on it; else error_ says why not.
   PageFile* CheckFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);

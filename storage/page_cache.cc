@@ -38,7 +38,8 @@ struct OwnedParts {
 };
 
 // How many times as large a cache can become as it was made, unless it is told. Enough for a
-// machine that is rented by the hour; the address space that it takes is half of the memory.
+// machine that is rented by the hour. The address space that it takes is twice the memory; where
+// there is not as much, less has to do.
 constexpr size_t kMostGrowth = 64;
 constexpr size_t kFewestMaxFrames = size_t{1} << 18;
 
@@ -130,6 +131,32 @@ absl::StatusOr<FrameAddresses> MakeAddresses(const ArenaFrames& taken,
   return addresses;
 }
 
+absl::StatusOr<CacheState::Frames> MakeTables(const ArenaFrames& taken,
+                                              const arena::PageArena& arena, size_t max_frames) {
+  absl::StatusOr<FrameAddresses> addresses = MakeAddresses(taken, arena, max_frames);
+  if (!addresses.ok()) return addresses.status();
+  absl::StatusOr<FrameTable::Memory> memory =
+      FrameTable::Memory::Reserve(addresses->size(), addresses->max_size());
+  if (!memory.ok()) return memory.status();
+  std::vector<FrameTable::Place> places = taken.PlacesIn(*addresses);
+  return CacheState::Frames{.addresses = *std::move(addresses),
+                            .places = std::move(places),
+                            .memory = *std::move(memory),
+                            .max_frames = max_frames};
+}
+
+// For as many frames as nobody has said how many, and for fewer where there are not the addresses.
+absl::StatusOr<CacheState::Frames> MakeLargestTables(const ArenaFrames& taken,
+                                                     const arena::PageArena& arena) {
+  const size_t present = taken.handles.size();
+  size_t most = std::max(present * kMostGrowth, kFewestMaxFrames);
+  while (true) {
+    absl::StatusOr<CacheState::Frames> frames = MakeTables(taken, arena, most);
+    if (!absl::IsResourceExhausted(frames.status()) || most == present) return frames;
+    most = std::max(present, most / 4);
+  }
+}
+
 // `count` pages of the arena, or all that are free if it is 0, with tables for up to `max_frames`;
 // none on an error.
 absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t count,
@@ -143,24 +170,11 @@ absl::StatusOr<CacheState::Frames> TakeFrames(arena::PageArena& arena, size_t co
                      PageWord::kMaxFrames / 64 * 63, " possible, and the arena had ",
                      taken.handles.size(), " of its ", arena.page_count(), " pages free"));
   }
-  const size_t most =
-      std::max(wanted, max_frames.value_or(std::max(wanted * kMostGrowth, kFewestMaxFrames)));
-  absl::StatusOr<FrameAddresses> addresses = MakeAddresses(taken, arena, most);
-  absl::Status status = addresses.status();
-  if (status.ok()) {
-    absl::StatusOr<FrameTable::Memory> memory =
-        FrameTable::Memory::Reserve(addresses->size(), addresses->max_size());
-    if (memory.ok()) {
-      std::vector<FrameTable::Place> places = taken.PlacesIn(*addresses);
-      return CacheState::Frames{.addresses = *std::move(addresses),
-                                .places = std::move(places),
-                                .memory = *std::move(memory),
-                                .max_frames = most};
-    }
-    status = memory.status();
-  }
-  taken.GiveBack(arena);
-  return status;
+  absl::StatusOr<CacheState::Frames> frames =
+      max_frames.has_value() ? MakeTables(taken, arena, std::max(wanted, *max_frames))
+                             : MakeLargestTables(taken, arena);
+  if (!frames.ok()) taken.GiveBack(arena);
+  return frames;
 }
 
 void CheckThatNobodyHoldsAPage(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
@@ -526,7 +540,7 @@ CacheStats PageCache::Stats() const {
   stats.pinned_frames = pinned;
   stats.failing_frames = counts.failing;
   stats.word_bytes = state.words.touched_bytes();
-  stats.metadata_bytes = state.frames.metadata_bytes() + state.addresses.size_bytes() +
+  stats.metadata_bytes = state.frames.metadata_bytes() + state.address_bytes.load() +
                          state.policy->metadata_bytes() + arena_share_bytes + stats.word_bytes;
   return stats;
 }

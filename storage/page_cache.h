@@ -105,7 +105,8 @@ class PageCache {
     // enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // How far Resize can go, for which tables are reserved: address space, not memory, of about
-    // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages.
+    // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages; or
+    // less where there are not the addresses (RLIMIT_AS).
     std::optional<size_t> max_memory_bytes = std::nullopt;
     // The memory comes in regions of as many bytes, at most 1 GiB: what Resize adds and gives back
     // at a time. A ring takes 16384 of them. Default: a 16th of memory_bytes in whole 2

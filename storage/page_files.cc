@@ -104,7 +104,7 @@ absl::Status BeginClose(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUI
   }
   // From now on whoever latches a page without the lock lets go of it again, and soon nobody
   // can any more.
-  file->words->set_generation(0);
+  file->words->LetNobodyIn();
   for (uint32_t i = 0; i < state.frames.size(); ++i) {
     const Frame& frame = state.frames[FrameIndex{i}];
     if (!frame.HoldsPageOf(id)) continue;

@@ -1,12 +1,11 @@
 #ifndef FIXPOOL_STORAGE_PAGE_WORD_H_
 #define FIXPOOL_STORAGE_PAGE_WORD_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <atomic>
 #include <cstdint>
 
 #include "absl/base/optimization.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_index.h"
 
 namespace fixpool::storage {
@@ -110,20 +109,20 @@ inline PageWord Load(const AtomicPageWord& word) {
 
 // Counts, for one cache, events after which a version may come again: a version that has gone
 // half around, or words that were given back and begin at 0. Whoever remembers a version
-// remembers the epoch from before, and believes in the version only while the epoch has moved
-// by less than two since. So no life of a page is taken for another, however long one waits.
+// remembers the epoch from before, and believes in the version only while the epoch has not moved
+// since. So no life of a page is taken for another, however long one waits.
 // Thread-safe. Read by everybody, written about once in a hundred million changes.
 class VersionEpoch {
  public:
   uint64_t Now() const { return epoch_.load(std::memory_order_acquire); }
-  bool Vouches(uint64_t since) const { return Now() - since < 2; }
+  bool Vouches(uint64_t since) const { return Now() == since; }
 
   // Before a word with this version is published.
   void Published(uint32_t version) {
     if (ABSL_PREDICT_FALSE(version % kHalf == 0)) epoch_.fetch_add(1, std::memory_order_release);
   }
   // Before words are zeroed.
-  void Restart() { epoch_.fetch_add(2, std::memory_order_release); }
+  void Restart() { epoch_.fetch_add(1, std::memory_order_release); }
 
  private:
   static constexpr uint32_t kHalf = 1u << 27;

@@ -67,7 +67,7 @@ void FileWords::Enter(FileEntry* entry) {
 }
 
 void FileWords::Leave() {
-  set_generation(0);
+  LetNobodyIn();
   set_writable(false);
   entry_->flat.store(FlatWords().bits(), std::memory_order_release);
   entry_->words.store(nullptr, std::memory_order_release);

@@ -53,9 +53,11 @@ struct alignas(ABSL_CACHELINE_SIZE) FileEntry {
   std::atomic<uint64_t> flat;  // FlatWords. They stay mapped as long as the cache lives
   // All words of the file. Null: no file.
   std::atomic<FileWords*> words;
-  // That of the file; 0: nobody is let in without the cache's lock. To be asked *after* a word was
-  // read or latched: what was done to a word is worth nothing if it has become another file's.
-  std::atomic<uint32_t> generation;
+  // That of the file, or kNobody's, which is no file's: nobody is let in without the cache's lock.
+  // To be asked *after* a word was read or latched: what was done to a word is worth nothing if it
+  // has become another file's.
+  static constexpr uint64_t kNobody = ~uint64_t{0};
+  std::atomic<uint64_t> generation;
   // Whether writers are let in without the cache's lock.
   std::atomic<bool> writable;
 };
@@ -96,6 +98,7 @@ class FileWords {
   void set_generation(uint32_t generation) {
     entry_->generation.store(generation, std::memory_order_seq_cst);
   }
+  void LetNobodyIn() { entry_->generation.store(FileEntry::kNobody, std::memory_order_seq_cst); }
   void set_writable(bool writable) { entry_->writable.store(writable, std::memory_order_relaxed); }
 
   // Pages whose words are in the flat range. Grows.

@@ -34,6 +34,8 @@ void Mark(CacheState& state, FileScans& scans, const ReadAheadPlan& plan, PageNu
     const FrameIndex frame = state.Find({plan.file, page});
     if (frame != kNoFrame) scans.MarkPage(plan.scan, {plan.file, page}, frame, state.frames);
   }
+  // A mark that gave way may have been on a page that somebody holds.
+  state.FramesChanged();
 }
 
 // One step of it, after which it is at work no more if that is not kMore.

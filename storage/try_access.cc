@@ -22,6 +22,7 @@ FrameIndex TryLatch(CacheState& state, const PageId& page, PageLatch::Mode mode,
       .holds_guards = ThreadHolds::Any()};
   FrameTable::Edit frame(state.frames, index);
   if (frame.busy().latch.Try(mode, caller) != PageLatch::Answer::kGranted) return kNoFrame;
+  frame.busy().watched = false;
   state.policy->Hit(index, hint);
   ++state.counters.hits;
   return index;

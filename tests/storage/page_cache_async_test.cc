@@ -264,6 +264,21 @@ TEST_F(PageCacheAsyncTest, ThreadThatWouldBlockOnItsOwnTaskIsRefused) {
 
 // ---- Bounds ----
 
+// Nothing but what the tasks do themselves: no Wait, which looks at everything once more.
+TEST_F(PageCacheAsyncTest, WhoWaitsForAFrameHearsOfThePageThatWasWaitedFor) {
+  Start(1, 4);
+  SpawnedTask<absl::Status> holder =
+      *scheduler().Spawn(HoldForTurns(scheduler(), cache(), Page(1), false, 3));
+  SpawnedTask<absl::Status> other =
+      *scheduler().Spawn(ExpectText(scheduler(), cache(), Page(2), 0));
+  for (int turn = 0; turn < 100 && !other.done(); ++turn) {
+    ASSERT_TRUE(scheduler().RunReady().ok());
+  }
+  ASSERT_TRUE(holder.done());
+  ASSERT_TRUE(other.done());
+  EXPECT_TRUE(other.TakeResult().ok());
+}
+
 TEST_F(PageCacheAsyncTest, ReadThatDoesNotEndIsGivenUpAtTheDeadline) {
   Start(8, 4);
   engine().Hold({.operation = IoOperation::kRead});

@@ -108,6 +108,34 @@ TEST_F(PageCacheThreadsTest, WriterWaitsForReadersAndReadersForTheWriter) {
 }
 
 // Not delayed by a disk that is busy with something else: a latch is not waited for in Reap.
+// The holder lets go at the very moment at which somebody begins to wait, and nothing else happens
+// in the cache that would have him look again.
+TEST_F(PageCacheThreadsTest, FirstWhoWaitsForAPageHearsOfItsRelease) {
+  Start(8, 4);
+  ASSERT_TRUE(cache().Read(Page(1)).ok());
+  constexpr int kRounds = 20'000;
+  std::atomic<int> held{0}, done{0};
+  std::thread writer([&] {
+    for (int round = 1; round <= kRounds; ++round) {
+      while (held < round) std::this_thread::yield();
+      EXPECT_TRUE(cache().Write(Page(1), {.timeout = absl::Seconds(20)}).ok());
+      done = round;
+    }
+  });
+  for (int round = 1; round <= kRounds && !HasFailure(); ++round) {
+    {
+      const absl::StatusOr<ReadGuard> guard = cache().Read(Page(1));
+      EXPECT_TRUE(guard.ok());
+      held = round;
+      for (int spins = round * 37 % 8000; spins > 0; --spins)
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
+    while (done < round) std::this_thread::yield();
+  }
+  held = kRounds;
+  writer.join();
+}
+
 TEST_F(PageCacheThreadsTest, WaitForALatchEndsThoughSlowReadsAreInFlight) {
   Start(4, 4);
   std::optional<WriteGuard> held = *cache().Write(Page(1));

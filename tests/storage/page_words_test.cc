@@ -98,7 +98,7 @@ TEST_P(PageWordsTest, GenerationTellsWhoseTheyAre) {
   const uint64_t since = words_.epoch().Now();
   words_.Close(kFile);
   EXPECT_EQ(words_.Find({kFile, 3}).word, nullptr);
-  EXPECT_EQ(entry->generation, 0u);
+  EXPECT_EQ(entry->generation, FileEntry::kNobody);
   EXPECT_FALSE(words_.epoch().Vouches(since));
   FileWords* const next = *words_.Open(FileId(9, 18));
   EXPECT_EQ(next, file) << "spare words are used again";
