@@ -273,8 +273,8 @@ TEST_P(PageWordsTest, NoOtherLifeIsTakenForTheSame) {
   }
   stop = true;
   adversary.join();
-  std::printf("%llu lives, %llu times the same bits, %llu believed\n",
-              static_cast<unsigned long long>(words_.epoch().Now() / 2),
+  std::printf("%llu times given back, %llu times the same bits, %llu believed\n",
+              static_cast<unsigned long long>(words_.epoch().Now()),
               static_cast<unsigned long long>(same_bits),
               static_cast<unsigned long long>(believed));
 }
