@@ -189,6 +189,14 @@ absl::StatusOr<std::shared_ptr<File>> File::Adopt(int descriptor, const std::str
   return file;
 }
 
+File::File(WithoutDescriptor facts)
+    : path_(std::move(facts.path)),
+      direct_(true),
+      read_only_(facts.read_only),
+      alignment_(facts.alignment),
+      device_(facts.device),
+      inode_(facts.inode) {}
+
 File::~File() {
   if (descriptor_ >= 0) close(descriptor_);
 }

@@ -87,7 +87,7 @@ class File {
   // the tests use it to put slow I/O in flight.
   static absl::StatusOr<std::shared_ptr<File>> Adopt(int descriptor, const std::string& name);
 
-  ~File();
+  virtual ~File();
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
@@ -109,21 +109,33 @@ class File {
   std::optional<uint32_t> DeviceQueueDepth() const;
 
   // Bytes; of a block device, its capacity.
-  absl::StatusOr<uint64_t> SizeBytes() const;
+  virtual absl::StatusOr<uint64_t> SizeBytes() const;
   // Reserves disk space so that later writes neither extend the file nor run out of it.
   // The size grows to cover the range. ResourceExhausted: no space. Unimplemented: the
   // file system cannot. A no-op inside a block device, OutOfRange past its end.
-  absl::Status Preallocate(uint64_t offset_bytes, uint64_t length_bytes);
+  virtual absl::Status Preallocate(uint64_t offset_bytes, uint64_t length_bytes);
   // Tells the disk that what is in the range is not needed any more: space goes back to the file
   // system (fallocate(2), FALLOC_FL_PUNCH_HOLE), or to the device (BLKDISCARD). Afterwards it
   // reads as zeros in a file, and as anything in a device, until it is written. The size stays.
   // The caller sees to it that no transfer of the range is in flight.
   // InvalidArgument: not a range that a file can have; of a device, not whole blocks.
   // OutOfRange: past the end of a device. Unimplemented: the file system or the device cannot.
-  absl::Status Discard(uint64_t offset_bytes, uint64_t length_bytes);
-  absl::Status Truncate(uint64_t size_bytes);
+  virtual absl::Status Discard(uint64_t offset_bytes, uint64_t length_bytes);
+  virtual absl::Status Truncate(uint64_t size_bytes);
   // fdatasync(2). Once it has failed, a later OK proves nothing: see docs/.
-  absl::Status Sync();
+  virtual absl::Status Sync();
+
+ protected:
+  // One that no descriptor stands for (descriptor() is -1), as simulators have them, with engines
+  // of their own; they override the virtual methods. A regular file with direct I/O.
+  struct WithoutDescriptor {
+    std::string path;
+    uint64_t device;
+    uint64_t inode;
+    Alignment alignment;
+    bool read_only = false;
+  };
+  explicit File(WithoutDescriptor facts);
 
  private:
   File() = default;

@@ -268,13 +268,14 @@ struct PageCache::Rep {
                          policy_shape.most_frames),
               options.free_frames),
         hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
-                 state.page_bytes) {}
+                 state.page_bytes),
+        background_thread(options.background_thread) {}
 
   // If there is to be one and is none.
   absl::Status StartKeeper() {
     {
       io::MutexLock lock(state.mutex);
-      if (keeper != nullptr || state.low_water == 0) return absl::OkStatus();
+      if (keeper != nullptr || !background_thread || state.low_water == 0) return absl::OkStatus();
     }
     absl::StatusOr<std::unique_ptr<KeeperThread>> started = KeeperThread::Start(&state);
     if (!started.ok()) return started.status();
@@ -307,6 +308,7 @@ struct PageCache::Rep {
   } const policy_shape;
   CacheState state;
   const HitPath hit_path;
+  const bool background_thread;
   std::unique_ptr<KeeperThread> keeper;  // null: there is none
   std::atomic<bool> resizing{false};
 };
@@ -359,6 +361,11 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(arena::PageArena* a
 absl::StatusOr<FileId> PageCache::OpenFile(const std::string& path, FileOptions options) {
   if (forked()) return Refusal("PageCache::OpenFile");
   return OpenPageFile(rep_->state, path, options);
+}
+
+absl::StatusOr<FileId> PageCache::OpenFile(std::shared_ptr<io::File> file, FileOptions options) {
+  if (forked()) return Refusal("PageCache::OpenFile");
+  return OpenPageFile(rep_->state, std::move(file), options);
 }
 
 absl::Status PageCache::CloseFile(FileId file, CloseOptions options) {

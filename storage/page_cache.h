@@ -21,6 +21,7 @@
 #include "fixpool/io/check.h"
 #include "fixpool/io/engine_options.h"
 #include "fixpool/io/environment.h"
+#include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
@@ -155,6 +156,8 @@ class PageCache {
     size_t frame_count = 0;
     PolicyKind policy = PolicyKind::kS3Fifo;
     std::optional<uint32_t> free_frames = std::nullopt;
+    // False: no thread of the cache's own; somebody runs the steps of its BackgroundWork.
+    bool background_thread = true;
     size_t read_ahead_bytes = kDefaultReadAheadBytes;
     absl::Duration default_timeout = absl::Seconds(30);
     absl::Duration default_flush_timeout = absl::Minutes(6);
@@ -189,6 +192,12 @@ class PageCache {
   // each other.
   absl::StatusOr<FileId> OpenFile(const std::string& path, FileOptions options);
   absl::StatusOr<FileId> OpenFile(const std::string& path) { return OpenFile(path, FileOptions()); }
+  // The same of a file that the caller has opened (or made up: see io::File), which decides what
+  // of the options is about opening. InvalidArgument also: null.
+  absl::StatusOr<FileId> OpenFile(std::shared_ptr<io::File> file, FileOptions options);
+  absl::StatusOr<FileId> OpenFile(std::shared_ptr<io::File> file) {
+    return OpenFile(std::move(file), FileOptions());
+  }
   // Flushes the file (unless told to discard its changes), forgets its pages and closes it.
   // On any error the file stays open and nothing is lost: NotFound; FailedPrecondition: a
   // guard of it is alive (the message names its page), some thread waits for a page of it,
@@ -401,6 +410,8 @@ class PageCache {
   std::string Describe() const;
 
  private:
+  friend class BackgroundWork;
+  friend class CacheInspector;  // of tests
   friend class CacheProgress;
   struct Rep;
   explicit PageCache(std::unique_ptr<Rep> rep);

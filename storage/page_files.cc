@@ -34,30 +34,23 @@ absl::Status Preallocate(const CacheState& state, io::File& file, uint64_t size_
   return file.Preallocate(0, size_bytes + padding_bytes);
 }
 
+absl::Status CheckOptions(absl::string_view path, bool read_only, const FileOptions& options) {
+  if (!read_only || options.preallocate_bytes == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("OpenFile of ", path, ": read_only and preallocate_bytes exclude each other"));
+}
+
 // Everything about the file that needs no lock.
-absl::StatusOr<PageFile> OpenUnlisted(CacheState& state, const std::string& path,
-                                      const FileOptions& options) {
-  if (options.read_only && options.preallocate_bytes > 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("OpenFile of ", path, ": read_only and preallocate_bytes exclude each other"));
-  }
-  absl::StatusOr<std::shared_ptr<io::File>> file =
-      io::File::Open(path, {.create = options.create,
-                            .read_only = options.read_only,
-                            .direct = options.direct,
-                            .locking = options.locking,
-                            .lock_timeout = options.lock_timeout,
-                            .mode = options.mode,
-                            .environment = state.environment});
-  if (!file.ok()) return file.status();
-  if (absl::Status status = CheckAlignment(state, **file); !status.ok()) return status;
-  if (absl::Status status = Preallocate(state, **file, options.preallocate_bytes); !status.ok()) {
+absl::StatusOr<PageFile> Unlisted(CacheState& state, std::shared_ptr<io::File> file,
+                                  const FileOptions& options) {
+  if (absl::Status status = CheckAlignment(state, *file); !status.ok()) return status;
+  if (absl::Status status = Preallocate(state, *file, options.preallocate_bytes); !status.ok()) {
     return status;
   }
-  const absl::StatusOr<uint64_t> size_bytes = (*file)->SizeBytes();
+  const absl::StatusOr<uint64_t> size_bytes = file->SizeBytes();
   if (!size_bytes.ok()) return size_bytes.status();
   PageFile opened;
-  opened.file = *std::move(file);
+  opened.file = std::move(file);
   // A file may end inside a page. A device's last piece, if smaller, cannot be written back.
   const bool partial_page = !opened.file->block_device() && *size_bytes % state.page_bytes != 0;
   opened.page_count = *size_bytes / state.page_bytes + (partial_page ? 1 : 0);
@@ -169,7 +162,28 @@ void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state
 
 absl::StatusOr<FileId> OpenPageFile(CacheState& state, const std::string& path,
                                     const FileOptions& options) {
-  absl::StatusOr<PageFile> opened = OpenUnlisted(state, path, options);
+  if (absl::Status status = CheckOptions(path, options.read_only, options); !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<std::shared_ptr<io::File>> file =
+      io::File::Open(path, {.create = options.create,
+                            .read_only = options.read_only,
+                            .direct = options.direct,
+                            .locking = options.locking,
+                            .lock_timeout = options.lock_timeout,
+                            .mode = options.mode,
+                            .environment = state.environment});
+  if (!file.ok()) return file.status();
+  return OpenPageFile(state, *std::move(file), options);
+}
+
+absl::StatusOr<FileId> OpenPageFile(CacheState& state, std::shared_ptr<io::File> file,
+                                    const FileOptions& options) {
+  if (file == nullptr) return absl::InvalidArgumentError("OpenFile: the file is null");
+  if (absl::Status status = CheckOptions(file->path(), file->read_only(), options); !status.ok()) {
+    return status;
+  }
+  absl::StatusOr<PageFile> opened = Unlisted(state, std::move(file), options);
   if (!opened.ok()) return opened.status();
   const absl::StatusOr<io::FileHandle> handle = state.engine->AddFile(opened->file);
   if (!handle.ok()) return handle.status();
