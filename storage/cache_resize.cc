@@ -28,6 +28,7 @@ absl::Status MakeRoom(CacheState& state, uint32_t frames) {
   io::MutexLock lock(state.mutex);
   if (frames <= state.policy->max_frames()) return absl::OkStatus();
   if (absl::Status status = state.frames.MakeRoom(frames); !status.ok()) return status;
+  if (absl::Status status = state.lsns.MakeRoom(frames); !status.ok()) return status;
   return state.policy->MakeRoom(frames);
 }
 
@@ -84,6 +85,7 @@ void TrimTables(CacheState& state) {
     io::MutexLock lock(state.mutex);
     more = state.frames.Trim(kAtATime);
     state.policy->DiscardFrom(state.frames.size());
+    state.lsns.DiscardFrom(state.frames.size());
   }
 }
 

@@ -22,6 +22,7 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       address_bytes(addresses.size_bytes()),
       reaper(engine, environment, handler),
       frames(std::move(frames.memory), std::move(frames.places), &words),
+      lsns(addresses.size(), addresses.max_size()),
       frame_count(0),
       policy(std::move(policy)),
       joined_reads(engine->joined_depth(), page_bytes),

@@ -21,6 +21,7 @@
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
 #include "fixpool/storage/frame_addresses.h"
+#include "fixpool/storage/frame_lsns.h"
 #include "fixpool/storage/frame_table.h"
 #include "fixpool/storage/hit_counters.h"
 #include "fixpool/storage/io_batch.h"
@@ -121,6 +122,7 @@ struct CacheState {
   PageWords words;   // guarded by the lock where its header says so
   HitCounters hits;  // of HitPath
   FrameTable frames ABSL_GUARDED_BY(mutex);
+  FrameLsns lsns;  // says itself who may touch what
   // Frames that pages are brought into: those that are there but for leaving ones. Written under
   // the lock.
   std::atomic<uint32_t> frame_count;

@@ -173,6 +173,7 @@ PageAccess::Outcome PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) 
 }
 
 PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
+  state_.lsns.Reset(frame_);
   {
     FrameTable::Edit frame(state_.frames, frame_);
     frame->set_page(page_);

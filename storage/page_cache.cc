@@ -105,10 +105,10 @@ absl::StatusOr<OwnedParts> MakeParts(const PageCache::Options& options) {
   return parts;
 }
 
-// Whether there is address space for the policy's tables of so many frames, and memory for the
-// first, before these, which insist on having it, are made.
+// Whether there is address space for the policy's tables of so many frames and for those of LSNs,
+// and memory for the first, before these, which insist on having it, are made.
 absl::Status CheckAddressSpace(uint32_t frames, uint32_t most_frames) {
-  constexpr size_t kTableBytes = 20;
+  constexpr size_t kTableBytes = 36;
   absl::StatusOr<ZeroedMemory> tables = ZeroedMemory::ReserveAddresses(most_frames * kTableBytes);
   if (!tables.ok()) return tables.status();
   return tables->MakeAccessible(frames * kTableBytes);
@@ -548,7 +548,8 @@ CacheStats PageCache::Stats() const {
   stats.failing_frames = counts.failing;
   stats.word_bytes = state.words.touched_bytes();
   stats.metadata_bytes = state.frames.metadata_bytes() + state.address_bytes.load() +
-                         state.policy->metadata_bytes() + arena_share_bytes + stats.word_bytes;
+                         state.policy->metadata_bytes() + arena_share_bytes + stats.word_bytes +
+                         state.lsns.metadata_bytes(state.frames.size());
   return stats;
 }
 

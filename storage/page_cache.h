@@ -101,12 +101,12 @@ class PageCache {
   static constexpr size_t kDefaultReadAheadBytes = size_t{8} << 20;
 
   struct Options {
-    // Memory for pages, in all; the tables take less than 40 bytes a page beside it, and the words
-    // of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
+    // Memory for pages, in all; the tables take less than 40 bytes a page beside it, 16 more
+    // where LSNs are used, and the words of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
     // enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // How far Resize can go, for which tables are reserved: address space, not memory, of about
-    // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages; or
+    // 150 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages; or
     // less where there are not the addresses (RLIMIT_AS).
     std::optional<size_t> max_memory_bytes = std::nullopt;
     // The memory comes in regions of as many bytes, at most 1 GiB: what Resize adds and gives back

@@ -19,6 +19,14 @@ bool PageHold::UnchangedSince(const PageHint& hint) const {
          state_->words.epoch().Vouches(hint.epoch());
 }
 
+Lsn PageHold::lsn() const { return state_->lsns.page(bits_.frame()); }
+
+void PageHold::RaiseLsn(Lsn lsn) {
+  if (lsn == Lsn::kNone) return;
+  state_->lsns.StartUsing();
+  state_->lsns.RaisePage(bits_.frame(), lsn);
+}
+
 void PageHold::MarkDirty() {
   CacheState* const state = state_;
   // While this hold lasts nobody writes the page back, so once is enough.

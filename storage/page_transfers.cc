@@ -72,6 +72,7 @@ void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& st
 void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   if (status.ok()) {
+    state.lsns.Reset(index);
     FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
     return;
   }
