@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/arena_frames.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/leaving_frames.h"
 
 namespace fixpool::storage {
@@ -117,6 +118,7 @@ absl::Status ResizeCache(CacheState& state, size_t memory_bytes, io::Deadline de
   if (memory_bytes == 0) {
     return absl::InvalidArgumentError("PageCache::Resize: memory_bytes is 0");
   }
+  if (absl::Status status = CheckNotInHook("PageCache::Resize"); !status.ok()) return status;
   const size_t present = state.frame_count.load();
   if (state.arena->page_count() != present) {
     return absl::FailedPreconditionError(absl::StrCat(

@@ -17,6 +17,7 @@
 #include "fixpool/storage/blocking_access.h"
 #include "fixpool/storage/cache_resize.h"
 #include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/checkpoint.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/keeper_thread.h"
 #include "fixpool/storage/make_policy.h"
@@ -266,7 +267,9 @@ struct PageCache::Rep {
               ReadAheadPages(options.read_ahead_bytes, *arena),
               MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames,
                          policy_shape.most_frames),
-              options.free_frames),
+              CacheState::BackgroundNeeds{.free_frames = options.free_frames,
+                                          .dirty_share = options.dirty_share},
+              options.log),
         hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
                  state.page_bytes),
         background_thread(options.background_thread) {}
@@ -339,6 +342,8 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(Options options) {
   return Rep::MakeCache(*std::move(parts), arena, engine,
                         {.policy = options.policy,
                          .free_frames = options.free_frames,
+                         .dirty_share = options.dirty_share,
+                         .log = options.log,
                          .read_ahead_bytes = options.read_ahead_bytes,
                          .default_timeout = options.default_timeout,
                          .default_flush_timeout = options.default_flush_timeout,
@@ -477,23 +482,18 @@ absl::Status PageCache::Flush(FileId file, std::optional<absl::Duration> timeout
 absl::Status PageCache::FlushAll(std::optional<absl::Duration> timeout) {
   if (forked()) return Refusal("PageCache::FlushAll");
   CacheState& state = rep_->state;
-  const io::Deadline deadline = state.DeadlineAfter(timeout, state.timeouts.flush);
-  std::vector<FileId> files;
-  {
-    io::MutexLock lock(state.mutex);
-    for (const FileId id : state.files.Ids()) {
-      const PageFile& file = state.files.at(id);
-      // Whoever closes a file flushes it.
-      if (!file.closing && !file.file->read_only()) files.push_back(id);
-    }
-  }
-  absl::Status first;
-  for (const FileId file : files) {
-    absl::Status status = Flusher(state, file, deadline).Run();
-    // Closed meanwhile, and flushed for that.
-    if (!absl::IsNotFound(status)) first.Update(status);
-  }
-  return first;
+  return FlushAllFiles(state, state.DeadlineAfter(timeout, state.timeouts.flush));
+}
+
+std::optional<Lsn> PageCache::OldestDirtyLsn() const {
+  if (forked()) return std::nullopt;
+  return storage::OldestDirtyLsn(rep_->state);
+}
+
+absl::Status PageCache::Checkpoint(Lsn up_to, std::optional<absl::Duration> timeout) {
+  if (forked()) return Refusal("PageCache::Checkpoint");
+  CacheState& state = rep_->state;
+  return CheckpointAllFiles(state, up_to, state.DeadlineAfter(timeout, state.timeouts.flush));
 }
 
 absl::Status PageCache::Resize(size_t memory_bytes, std::optional<absl::Duration> timeout) {

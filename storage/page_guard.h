@@ -127,8 +127,9 @@ class [[nodiscard]] WriteGuard {
     return hold_.lsn();
   }
   // The page shows what the caller's log tells up to there; to be said before the guard is dropped
-  // whose change the record tells of. An LSN below the page's own changes nothing. Does not make
-  // the page dirty: mutable_bytes() did.
+  // whose change the record tells of. An LSN below the page's own leaves it as it is. Makes the
+  // page dirty, as mutable_bytes() does, which had better come before the record: see
+  // WriteAheadLog.
   void set_lsn(Lsn lsn) {
     hold_.CheckHoldsPage();
     hold_.RaiseLsn(lsn);

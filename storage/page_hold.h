@@ -88,7 +88,8 @@ class [[nodiscard]] PageHold {
 
   // See FrameLsns.
   Lsn lsn() const;
-  // Requires the exclusive latch. Without effect if it would make the page's LSN smaller.
+  // Requires the exclusive latch. The page is dirty, by records of which this is one, and its LSN
+  // at least that.
   void RaiseLsn(Lsn lsn);
 
   // Requires the exclusive latch.
