@@ -184,7 +184,10 @@ void CacheInspector::CheckWaiters(Verdict* verdict) const {
     wrong = "has not heard of a free frame";
   }
   if (verdict->Check(Invariant::kWaiterTold, wrong == nullptr)) return;
-  verdict->Fail(Invariant::kWaiterTold, absl::StrCat("a task waits, and ", wrong));
+  verdict->Fail(Invariant::kWaiterTold,
+                absl::StrCat("of ", waiters.size(), " tasks that wait one ", wrong, " (",
+                             state_.transfers, " of ", state_.engine->depth(), " transfers, ",
+                             state_.frames.available(), " free frames)"));
 }
 
 std::optional<CacheInspector::Sample> CacheInspector::SampleOf(uint64_t number) const {
