@@ -336,11 +336,14 @@ void Simulation::Prefetch() {
         random_.Chance(850) ? access.page.page_number + i : ChoosePage(access.file);
     pages[i] = {access.page.file, page};
   }
-  const absl::StatusOr<size_t> started = cache().Prefetch(absl::MakeSpan(pages).first(count));
-  verdict_.Note(started.value_or(99));
   const PageModel::File& file = model_.file(access.file);
+  const bool was_poisoned = file.poisoned;
+  prefetches_ = true;
+  const absl::StatusOr<size_t> started = cache().Prefetch(absl::MakeSpan(pages).first(count));
+  prefetches_ = false;
+  verdict_.Note(started.value_or(99));
   if (started.ok()) {
-    const bool right = file.open && !file.poisoned && *started <= count;
+    const bool right = file.open && !was_poisoned && *started <= count;
     if (!verdict_.Check(Invariant::kStaleRefused, right || engine().off())) {
       Fail(Invariant::kStaleRefused, "Prefetch of a file that is not open, or poisoned");
     }

@@ -147,6 +147,7 @@ class Simulation final : private TransferObserver {
   std::vector<Look> looks_;
   std::vector<storage::CacheInspector::Known> known_;  // scratch
   uint64_t spawned_ = 0;
+  bool prefetches_ = false;  // right now
   bool dying_ = false;  // the machine is: nobody looks at its transfers
   bool kind_ = false;  // no more faults: the life is coming to its end
 };

@@ -18,6 +18,12 @@ void Simulation::OnSubmitted(const SimTransfer& transfer) {
 
 // Neither is anybody at its memory, nor is its range on its way already.
 void Simulation::CheckRead(const SimTransfer& transfer) {
+  // What others have begun before may be late; and so may this be, if the engine is full.
+  const bool at_once = prefetches_ && options_.rates.engine_full == 0;
+  const bool poisoned = model_.file(transfer.image->number()).poisoned;
+  if (!verdict_.Check(Invariant::kPoisoned, !at_once || !poisoned)) {
+    Fail(Invariant::kPoisoned, "Prefetch reads a page of a file after a sync of it has failed");
+  }
   bool held = false;
   for (const io::IoPiece& piece : transfer.pieces) {
     for (const GuardBook::Held* one : machine_->book.all()) {
