@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/thread_holds.h"
 
 namespace fixpool::storage {
@@ -33,7 +34,7 @@ absl::Status Flusher::RunToClose() {
     io::MutexLock lock(state_.mutex);
     sync = file_->unsynced || file_->sync_in_flight();
   }
-  if (status.ok() && sync) status = Sync();
+  if (status.ok() && sync && !Mutated(Mutation::kCloseWithoutSync)) status = Sync();
   End();
   return status;
 }
@@ -207,6 +208,7 @@ void Flusher::EndLatchWait(Item& item) {
 }
 
 absl::Status Flusher::Sync() {
+  if (Mutated(Mutation::kSkipSync)) return absl::OkStatus();
   IoBatch batch;
   std::optional<uint64_t> target;
   while (true) {

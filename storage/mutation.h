@@ -28,6 +28,10 @@ enum class Mutation : uint8_t {
   kCheckpointTooEarly,      // a page counts as durable when its write returns, before the sync
   kNoZeros,                 // what lies behind the end of a file is not cleared
   kLeakFrame,               // a frame whose read failed is never free again
+  kLoseDirtyInAMove,        // a page that changes frames is taken for written
+  kUpgradeBesideReaders,    // a reader becomes the writer though there are others
+  kCloseWithoutSync,        // a file is closed without a sync of what was written before
+  kSameVersion,             // a writer leaves without a trace for those who look
 };
 
 #ifdef FIXPOOL_MUTATIONS

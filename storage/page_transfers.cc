@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/error.h"
+#include "fixpool/storage/mutation.h"
 
 namespace fixpool::storage {
 namespace {
@@ -33,7 +34,7 @@ constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
 absl::Status CheckHandle(const CacheState& state, FrameIndex index, const arena::PageHandle& handle,
                          absl::string_view operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   const std::optional<io::ValidationError> error = state.arena->Check(handle);
-  if (!error.has_value()) return absl::OkStatus();
+  if (!error.has_value() || Mutated(Mutation::kAcceptStaleHandle)) return absl::OkStatus();
   return io::ValidationStatus(
       *error, absl::StrCat(operation, " of ", state.NameOf(state.PageIn(index)),
                            ": refused, because the handle of its frame is not valid (",
@@ -82,6 +83,7 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     frame.busy().read_failed = true;
     frame.busy().error = status;
   }
+  if (Mutated(Mutation::kLeakFrame)) return;
   if (!state.frames.IsPinned(index)) state.frames.PutFree(index);
 }
 
@@ -151,7 +153,7 @@ std::string EndSync(CacheState& state, uint32_t file_slot, const absl::Status& s
   }
   ++state.counters.sync_errors;
   file.unsynced = true;
-  if (!file.poison.ok()) return "";
+  if (!file.poison.ok() || Mutated(Mutation::kCleanAfterFailedSync)) return "";
   std::string message = absl::StrCat(
       file.path(), " takes no more writes, because a sync of it failed and it cannot be known ",
       "which of the pages written before are on disk; close it with ",
@@ -325,7 +327,7 @@ void SubmitCollected(CacheState& state) {
 void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions) {
   // Before anybody can see the pages.
   for (const io::IoCompletion& completion : completions) {
-    if (completion.status.ok()) ZeroBehindTheEnd(state, completion);
+    if (completion.status.ok() && !Mutated(Mutation::kNoZeros)) ZeroBehindTheEnd(state, completion);
   }
   std::vector<std::string> messages;
   {
@@ -337,10 +339,12 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:
           EndRead(state, FrameIndex{index}, completion.status);
-          state.waiters.WakeForPage(FrameIndex{index});
+          if (!Mutated(Mutation::kLostWaiter)) state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kWrite:
-          message = EndWrite(state, FrameIndex{index}, completion.status);
+          message = EndWrite(
+              state, FrameIndex{index},
+              Mutated(Mutation::kCleanAfterFailedWrite) ? absl::OkStatus() : completion.status);
           state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kJoinedRead:
