@@ -57,7 +57,7 @@ bool AccessWaiters::EndTurn(AccessWaiter* waiter) {
   if (turn == Place::kNone) return false;
   uint32_t& turns = turn == Place::kFrames ? frames_.turns : transfers_.turns;
   if (turns > 0) --turns;  // it may have been forgotten
-  return true;
+  return turn != waiter->place_;
 }
 
 void AccessWaiters::Wake(WaitList& list, AccessWaiter* waiter) {

@@ -50,8 +50,8 @@ class AccessWaiters {
   void WaitForDirtying(AccessWaiter* waiter, io::Deadline deadline);
   // It waits no more, without having been woken.
   void Remove(AccessWaiter* waiter);
-  // It has looked, or will not. True: it had a turn, and perhaps did not use it, so that the
-  // caller should see whether there is something for others.
+  // It has looked, or will not. True: it had a turn, does not wait for the same again, and perhaps
+  // did not use it, so that the caller should see whether there is something for others.
   bool EndTurn(AccessWaiter* waiter);
 
   void WakeForPage(FrameIndex frame);

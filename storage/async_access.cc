@@ -105,8 +105,9 @@ void AsyncAccess::Enlist() {
       state_.waiters.WaitForPage(this, access_.frame(), *deadline_);
       break;
   }
-  // Not passed on: it was used, or there was nothing.
-  (void)state_.waiters.EndTurn(this);
+  // Who was woken for room in the engine may have found that somebody holds its page by now, and
+  // nothing in flight would ever wake those who still want the room.
+  if (state_.waiters.EndTurn(this)) PassTurnOn();
 }
 
 void AsyncAccess::PassTurnOn() {

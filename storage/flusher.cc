@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/storage/ensure_log.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/thread_holds.h"
 
 namespace fixpool::storage {
@@ -38,7 +39,10 @@ absl::Status Flusher::Run() {
 
 absl::Status Flusher::RunToClose() {
   if (absl::Status status = Begin(/*closing=*/true); !status.ok()) return status;
-  return WriteAndSync([this] { return file_->unsynced || file_->sync_in_flight(); });
+  return WriteAndSync([this] {
+    if (Mutated(Mutation::kCloseWithoutSync)) return false;
+    return file_->unsynced || file_->sync_in_flight();
+  });
 }
 
 absl::Status Flusher::RunUpTo(Lsn up_to) {
@@ -259,6 +263,7 @@ void Flusher::EndLatchWait(Item& item) {
 }
 
 absl::Status Flusher::Sync() {
+  if (Mutated(Mutation::kSkipSync)) return absl::OkStatus();
   IoBatch batch;
   std::optional<uint64_t> target;
   while (true) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/page_writes.h"
 
 namespace fixpool::storage {
@@ -59,7 +60,9 @@ class VictimSearch {
     const FrameTable::Capture capture(state.frames, index);
     const Frame& frame = state.frames[index];
     if (state.frames.IsInFlight(index)) return Verdict::kSkip;
-    if (capture.busy().pinned()) {
+    const bool broken =
+        Mutated(Mutation::kEvictPinned) || (Mutated(Mutation::kWriteWhileHeld) && frame.dirty);
+    if (capture.busy().pinned() && !broken) {
       // Should the search come back with nothing, its caller waits for this one as well.
       state.frames.SetWanted(index);
       return Verdict::kSkip;

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "fixpool/io/check.h"
+#include "fixpool/storage/mutation.h"
 
 namespace fixpool::storage {
 
@@ -122,7 +123,7 @@ void FrameTable::MoveContents(FrameIndex from, FrameIndex to) {
   target->page_low = source->page_low;
   target->file_slot = source->file_slot;
   target->state = FrameState::kResident;
-  target->dirty = source->dirty;
+  target->dirty = source->dirty && !Mutated(Mutation::kLoseDirtyInAMove);
   target.busy().write_failed = std::exchange(source.busy().write_failed, false);
   target.busy().error = std::exchange(source.busy().error, absl::OkStatus());
   source->state = FrameState::kFree;
@@ -291,7 +292,9 @@ void FrameTable::Publish(FrameIndex index, Frame& frame, BusyFrame& busy) {
   const bool resident = frame.state == FrameState::kResident;
   const bool closed = !resident || busy.latch.held_exclusively();
   uint32_t version = seen.version();
-  if (seen.closed() && !closed) words_->epoch().Published(++version);
+  if (seen.closed() && !closed && !Mutated(Mutation::kSameVersion)) {
+    words_->epoch().Published(++version);
+  }
   if (!busy.latch.held()) busy.wanted = false;
   const bool quiet =
       resident && busy.attached == 0 && busy.latch.calm() && !busy.wanted && !busy.watched;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/storage/frame_supply.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/thread_holds.h"
 
 namespace fixpool::storage {
@@ -57,6 +58,9 @@ PageAccess::Outcome PageAccess::Step(IoBatch& batch, ReadAheadPlan& plan) {
   if (!attached_) frame_ = state_.Find(page_);
   if (!noted_) NoteForScans(*file, plan);
   if (frame_ == kNoFrame) return BringIn(*file, batch);
+  const bool loading = state_.frames[frame_].state == FrameState::kLoading;
+  if (Mutated(Mutation::kTwoFramesForAPage) && loading && !attached_) return BringIn(*file, batch);
+  if (Mutated(Mutation::kReadWhileLoading) && loading) return LatchFrame();
   switch (state_.frames[frame_].state) {
     case FrameState::kLoading:
       return AwaitRead();

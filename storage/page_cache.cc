@@ -91,6 +91,13 @@ std::vector<std::string> LastWords(const CacheState& state)
   return words;
 }
 
+// Deadline::Past() is no number to reckon with.
+absl::Duration TimeUntil(io::Deadline deadline, io::Environment& environment) {
+  if (deadline.is_infinite()) return absl::InfiniteDuration();
+  if (environment.Expired(deadline)) return absl::ZeroDuration();
+  return absl::Nanoseconds(deadline.ns() - environment.NowNs());
+}
+
 }  // namespace
 
 PageCache::PageCache(std::unique_ptr<Rep> rep) : rep_(std::move(rep)), hit_path_(rep_->hit_path) {}
@@ -195,11 +202,7 @@ size_t PageCache::ReadMany(absl::Span<const PageId> pages,
   if (!forked_child) (void)PrefetchPages(state, missing);
   for (size_t i = 0; i < missing.size(); ++i) {
     AccessOptions rest = options;
-    if (i > 0 && !forked_child) {
-      rest.timeout = deadline.is_infinite()
-                         ? absl::InfiniteDuration()
-                         : absl::Nanoseconds(deadline.ns() - state.environment->NowNs());
-    }
+    if (i > 0 && !forked_child) rest.timeout = TimeUntil(deadline, *state.environment);
     guards[places[i]] = ReadSlowly(missing[i], rest);
     if (guards[places[i]].ok()) ++count;
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/mutation.h"
 
 namespace fixpool::storage {
 namespace {
@@ -45,7 +46,7 @@ absl::StatusOr<PageFile*> PageFileTable::Add(PageFile file) {
 PageFile* PageFileTable::Find(FileId id) const {
   if (id.slot() >= slots_.size() || slots_[id.slot()] == nullptr) return nullptr;
   PageFile* file = slots_[id.slot()].get();
-  return file->id == id ? file : nullptr;
+  return file->id == id || Mutated(Mutation::kAcceptStaleFile) ? file : nullptr;
 }
 
 void PageFileTable::Remove(FileId id) { slots_[id.slot()].reset(); }

@@ -2,6 +2,7 @@
 
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/mutation.h"
 
 namespace fixpool::storage {
 
@@ -36,6 +37,7 @@ void PageHold::MarkDirty() {
   CacheState* const state = state_;
   // While this hold lasts nobody writes the page back, so once is enough.
   if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(bits_.frame())) return;
+  if (Mutated(Mutation::kForgetDirty)) return;
   const Lsn first_dirty = state->log_order.NextLsn();
   io::MutexLock lock(state->mutex);
   state->frames.MarkDirty(bits_.frame());

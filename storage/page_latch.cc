@@ -51,7 +51,7 @@ bool PageLatch::Downgrade() {
 
 bool PageLatch::TryUpgrade() {
   FIXPOOL_CHECK(readers_ > 0 && !writer_, "a shared latch was upgraded that nobody held");
-  if (readers_ > 1 || write_back_) return false;
+  if ((readers_ > 1 && !Mutated(Mutation::kUpgradeBesideReaders)) || write_back_) return false;
   readers_ = 0;
   writer_ = true;
   return true;

@@ -1,9 +1,10 @@
 #ifndef FIXPOOL_STORAGE_PAGE_LATCH_H_
 #define FIXPOOL_STORAGE_PAGE_LATCH_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstdint>
+
+#include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/mutation.h"
 
 namespace fixpool::storage {
 
@@ -74,7 +75,9 @@ class PageLatch {
   [[nodiscard]] bool EndWait(Mode mode);
 
   // A write-back may start: no writer. Readers may come and go while it lasts.
-  bool CanBeginWriteBack() const { return !writer_ && !write_back_; }
+  bool CanBeginWriteBack() const {
+    return (!writer_ || Mutated(Mutation::kWriteWhileHeld)) && !write_back_;
+  }
   void BeginWriteBack() { write_back_ = true; }
   void EndWriteBack() { write_back_ = false; }
 

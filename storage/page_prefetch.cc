@@ -27,6 +27,8 @@ Outcome StartOne(CacheState& state, const PageId& page, IoBatch& batch)
   if (file == nullptr || file->closing || page.page_number >= file->page_count) {
     return Outcome::kSkipped;
   }
+  // Found out just now: what was evicted may or may not have reached the disk.
+  if (!file->poison.ok()) return Outcome::kSkipped;
   if (state.Find(page) != kNoFrame) return Outcome::kSkipped;
   if (!CanStart(state, batch)) return Outcome::kNoRoom;
   const absl::StatusOr<AtomicPageWord*> word = file->words->FindOrMake(page.page_number);

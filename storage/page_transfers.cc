@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/page_writes.h"
 
 namespace fixpool::storage {
@@ -31,6 +32,7 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     frame.busy().read_failed = true;
     frame.busy().error = status;
   }
+  if (Mutated(Mutation::kLeakFrame)) return;
   if (!state.frames.IsPinned(index)) state.frames.PutFree(index);
 }
 
@@ -71,7 +73,7 @@ void EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status,
   }
   ++state.counters.sync_errors;
   file.unsynced = true;
-  if (!file.poison.ok()) return;
+  if (!file.poison.ok() || Mutated(Mutation::kCleanAfterFailedSync)) return;
   std::string message = absl::StrCat(
       file.path(), " takes no more writes, because a sync of it failed and it cannot be known ",
       "which of the pages written before are on disk; close it with ",
@@ -228,7 +230,7 @@ void SubmitCollected(CacheState& state) {
 void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completions) {
   // Before anybody can see the pages.
   for (const io::IoCompletion& completion : completions) {
-    if (completion.status.ok()) ZeroBehindTheEnd(state, completion);
+    if (completion.status.ok() && !Mutated(Mutation::kNoZeros)) ZeroBehindTheEnd(state, completion);
   }
   std::vector<std::string> messages;
   {
@@ -239,7 +241,7 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:
           EndRead(state, FrameIndex{index}, completion.status);
-          state.waiters.WakeForPage(FrameIndex{index});
+          if (!Mutated(Mutation::kLostWaiter)) state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kWrite:
           EndWrite(state, FrameIndex{index}, completion.status, messages);

@@ -77,8 +77,8 @@ PageWriter::Next PageWriter::WriteSome(uint32_t room, IoBatch& batch) {
   for (; next_ < end; ++next_) {
     const Item& item = items_[next_];
     if (!IsThere(item)) continue;
-    // From the look at its latch to the start of its write: whoever finds the page by its word takes
-    // no lock, and would latch it in between.
+    // From the look at its latch to the start of its write: whoever finds the page by its word
+    // takes no lock, and would latch it in between.
     const FrameTable::Capture capture(state_.frames, item.frame);
     if (!CanWrite(item.frame) || !LogAllowsWrite(state_, item.frame)) continue;
     const RunWriter::Answer answer = writer.Add(item.frame, batch);

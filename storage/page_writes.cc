@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/transfer.h"
 
 namespace fixpool::storage {
@@ -48,7 +49,7 @@ void BookWritten(CacheState& state, PageFile& file, FrameIndex index)
   file.unsynced = true;
   const Lsn first_dirty = state.lsns.first_dirty(index);
   if (first_dirty != Lsn::kNone) {
-    file.unsynced_lsns.Add(first_dirty);
+    if (!Mutated(Mutation::kCheckpointTooEarly)) file.unsynced_lsns.Add(first_dirty);
     state.lsns.set_first_dirty(index, Lsn::kNone);
   }
   ++state.counters.writes;
@@ -58,19 +59,20 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status,
              std::vector<std::string>& messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   const bool was_failing = state.frames.Busy(index).write_failed;
   PageFile& file = state.FileOf(index);
+  const bool ok = status.ok() || Mutated(Mutation::kCleanAfterFailedWrite);
   // Of a file that cannot be synced, nothing is believed to be on disk.
-  const bool written = status.ok() && file.poison.ok();
+  const bool written = ok && file.poison.ok();
   {
     FrameTable::Edit frame(state.frames, index);
     frame.busy().latch.EndWriteBack();
-    if (status.ok()) {
+    if (ok) {
       frame.busy().write_failed = false;
       frame.busy().error = absl::OkStatus();
       frame->dirty = !written;
     }
   }
   if (written) BookWritten(state, file, index);
-  if (status.ok()) {
+  if (ok) {
     state.write_pause_ns = 0;
     state.policy->OnWritten(index);
     return;
@@ -87,7 +89,7 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status,
 bool LogAllowsWrite(CacheState& state, FrameIndex index) {
   if (!state.log_order.has_log()) return true;
   const Lsn lsn = state.lsns.page(index);
-  if (state.log_order.Allows(lsn)) return true;
+  if (state.log_order.Allows(lsn) || Mutated(Mutation::kWriteBeforeLog)) return true;
   state.log_order.Want(lsn);
   return false;
 }

@@ -4,13 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/error.h"
+#include "fixpool/storage/mutation.h"
 
 namespace fixpool::storage {
 
 absl::Status CheckHandle(const CacheState& state, FrameIndex index, const arena::PageHandle& handle,
                          absl::string_view operation) {
   const std::optional<io::ValidationError> error = state.arena->Check(handle);
-  if (!error.has_value()) return absl::OkStatus();
+  if (!error.has_value() || Mutated(Mutation::kAcceptStaleHandle)) return absl::OkStatus();
   return io::ValidationStatus(
       *error, absl::StrCat(operation, " of ", state.NameOf(state.PageIn(index)),
                            ": refused, because the handle of its frame is not valid (",

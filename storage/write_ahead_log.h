@@ -26,9 +26,9 @@ class WriteAheadLog {
 
   // OK: all records up to and including that of `lsn` are on stable storage. Any other: they may
   // not be; pages that wait for it stay dirty in memory, it is asked again after a pause, and
-  // Flush returns the error. May block; is called with no lock of the cache and no latch held on its
-  // behalf, by one thread at a time. Must not call the cache, whose answers are FailedPrecondition
-  // meanwhile where they would have to wait.
+  // Flush returns the error. May block; is called with no lock of the cache and no latch held on
+  // its behalf, by one thread at a time. Must not call the cache, whose answers are
+  // FailedPrecondition meanwhile where they would have to wait.
   virtual absl::Status EnsureDurable(Lsn lsn) = 0;
 
   // At most the LSN of any record that is appended after this call: where the log ends now. Asked

@@ -1,0 +1,154 @@
+#include "tests/simulation/page_model.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace fixpool::simulation {
+
+PageModel::PageModel(uint64_t seed, uint64_t most_pages, SimDisk* disk, Verdict* verdict)
+    : seed_(seed),
+      most_pages_(most_pages),
+      disk_(disk),
+      verdict_(verdict),
+      files_(disk->file_count()),
+      pages_(disk->file_count() * most_pages) {}
+
+std::optional<size_t> PageModel::Find(storage::FileId id) const {
+  for (size_t i = 0; i < files_.size(); ++i) {
+    if (files_[i].open && files_[i].id == id) return i;
+  }
+  return std::nullopt;
+}
+
+std::string PageModel::NameOf(size_t file, uint64_t page) const {
+  return absl::StrCat("page ", page, " of file ", file);
+}
+
+PageModel::Version& PageModel::NewVersion(size_t file, uint64_t page) {
+  std::vector<Version>& versions = pages(file, page).versions;
+  if (versions.size() == 1 || versions.back().issued) {
+    const Version next{.tags = versions.back().tags, .lsn = versions.back().lsn};
+    versions.push_back(next);
+  }
+  return versions.back();
+}
+
+void PageModel::SetZeros(size_t file, uint64_t page) { NewVersion(file, page).tags = {}; }
+
+Tag PageModel::SetSector(size_t file, uint64_t page, size_t sector) {
+  return NewVersion(file, page).tags[sector] = ++last_tag_;
+}
+
+void PageModel::CheckBytes(Invariant invariant, size_t file, uint64_t page,
+                           const std::byte* bytes) {
+  const PatternKey key = KeyOf(file, page);
+  const PageTags& newest = Newest(file, page);
+  const size_t sector = FirstDifference(key, newest, bytes);
+  if (verdict_->Check(invariant, sector == kSectors)) return;
+  const std::optional<Tag> found = ReadSector(key, sector, bytes + sector * kSectorBytes);
+  verdict_->Fail(invariant,
+                 absl::StrCat(NameOf(file, page), ": sector ", sector, " holds ",
+                              found.has_value() ? absl::StrCat("version ", *found)
+                                                : "what is no version of it",
+                              ", and the newest is ", newest[sector]));
+}
+
+void PageModel::OnWrite(size_t file, uint64_t page, const std::byte* bytes) {
+  CheckBytes(Invariant::kWrittenPage, file, page, bytes);
+  pages(file, page).versions.back().issued = true;
+}
+
+void PageModel::CheckOnDisk(size_t file, uint64_t page) {
+  CheckBytes(Invariant::kCleanIsOnDisk, file, page, disk_->file(file).Now(page));
+}
+
+void PageModel::OnFlushed(size_t file) {
+  SimFileImage& image = disk_->file(file);
+  for (uint64_t page = 0; page < most_pages_; ++page) {
+    std::vector<Version>& versions = pages(file, page).versions;
+    // What was found is nobody's change, and nobody has promised anything of it.
+    if (versions.size() == 1 || versions.back().found) continue;
+    CheckBytes(Invariant::kFlushedIsDurable, file, page, image.Durable(page));
+    if (!versions.back().issued) {
+      verdict_->Fail(Invariant::kFlushedIsDurable,
+                     absl::StrCat(NameOf(file, page), " was flushed and never written"));
+    }
+    if (image.durable_size_bytes() < (page + 1) * kPageBytes) {
+      verdict_->Fail(Invariant::kFlushedIsDurable,
+                     absl::StrCat(NameOf(file, page), " was flushed, and the file ends at ",
+                                  image.durable_size_bytes()));
+    }
+    versions.front() = versions.back();
+    versions.resize(1);
+  }
+}
+
+bool PageModel::MayHold(const Page& page, size_t sector, Tag tag) const {
+  for (size_t i = 0; i < page.versions.size(); ++i) {
+    const Version& version = page.versions[i];
+    if ((i == 0 || version.issued) && version.tags[sector] == tag) return true;
+  }
+  return false;
+}
+
+std::optional<PageTags> PageModel::CheckSectors(size_t file, uint64_t page,
+                                                const std::byte* bytes, const char* when) {
+  const Page& known = pages(file, page);
+  PageTags tags{};
+  for (size_t sector = 0; sector < kSectors; ++sector) {
+    const std::optional<Tag> tag =
+        ReadSector(KeyOf(file, page), sector, bytes + sector * kSectorBytes);
+    const bool good = tag.has_value() && MayHold(known, sector, *tag);
+    if (!verdict_->Check(Invariant::kAfterCrash, good)) {
+      verdict_->Fail(
+          Invariant::kAfterCrash,
+          absl::StrCat(NameOf(file, page), " ", when, ": sector ", sector, " holds ",
+                       tag.has_value() ? absl::StrCat("version ", *tag) : "what is no version",
+                       ", and versions from ", known.versions.front().tags[sector], " to ",
+                       known.versions.back().tags[sector], " are known"));
+      return std::nullopt;
+    }
+    tags[sector] = *tag;
+  }
+  return tags;
+}
+
+void PageModel::OnCrash(size_t file) {
+  for (uint64_t page = 0; page < most_pages_; ++page) {
+    const std::optional<PageTags> tags =
+        CheckSectors(file, page, disk_->file(file).Durable(page), "after a crash");
+    if (!tags.has_value()) return;
+    std::vector<Version>& versions = pages(file, page).versions;
+    versions.resize(1);
+    versions.front() = {.tags = *tags, .issued = true};
+  }
+}
+
+void PageModel::OnDiscarded(size_t file) {
+  for (uint64_t page = 0; page < most_pages_; ++page) {
+    std::vector<Version>& versions = pages(file, page).versions;
+    if (versions.size() == 1) continue;
+    const std::optional<PageTags> tags =
+        CheckSectors(file, page, disk_->file(file).Now(page), "after its changes were discarded");
+    if (!tags.has_value()) return;
+    if (!versions.back().issued) versions.pop_back();
+    versions.push_back({.tags = *tags, .issued = true, .found = true});
+  }
+}
+
+void PageModel::Begin(size_t file, uint64_t size_bytes) {
+  SimFileImage& image = disk_->file(file);
+  std::byte bytes[kSectorBytes];
+  for (uint64_t at = 0; at < size_bytes; at += kSectorBytes) {
+    const uint64_t page = at / kPageBytes;
+    const size_t sector = at / kSectorBytes % kSectors;
+    const Tag tag = ++last_tag_;
+    pages(file, page).versions.front().tags[sector] = tag;
+    FillSector(KeyOf(file, page), sector, tag, bytes);
+    image.Write(at, bytes, kSectorBytes);
+  }
+  image.Settle();
+}
+
+}  // namespace fixpool::simulation

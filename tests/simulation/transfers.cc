@@ -1,0 +1,87 @@
+// What a simulated life sees go to the disk and come back.
+
+#include "absl/strings/str_cat.h"
+#include "tests/simulation/simulation.h"
+
+namespace fixpool::simulation {
+
+using io::IoOperation;
+
+void Simulation::OnSubmitted(const SimTransfer& transfer) {
+  if (dying_) return;
+  verdict_.Note(static_cast<uint64_t>(transfer.request.operation) << 60 |
+                uint64_t{transfer.image->number()} << 50 | transfer.request.offset_bytes);
+  const size_t file = transfer.image->number();
+  if (transfer.request.operation == IoOperation::kRead) CheckRead(transfer);
+  if (transfer.request.operation == IoOperation::kWrite) CheckWrite(transfer, file);
+}
+
+// Neither is anybody at its memory, nor is its range on its way already.
+void Simulation::CheckRead(const SimTransfer& transfer) {
+  // What others have begun before may be late; and so may this be, if the engine is full.
+  const bool at_once = prefetches_ && options_.rates.engine_full == 0;
+  const bool poisoned = model_.file(transfer.image->number()).poisoned;
+  if (!verdict_.Check(Invariant::kPoisoned, !at_once || !poisoned)) {
+    Fail(Invariant::kPoisoned, "Prefetch reads a page of a file after a sync of it has failed");
+  }
+  bool held = false;
+  for (const io::IoPiece& piece : transfer.pieces) {
+    for (const GuardBook::Held* one : machine_->book.all()) {
+      if (one->data == piece.data) held = true;
+    }
+  }
+  if (!verdict_.Check(Invariant::kNobodySeesRead, !held)) {
+    Fail(Invariant::kNobodySeesRead, "a page is read from disk into a frame that somebody holds");
+  }
+  const uint64_t first = transfer.request.offset_bytes;
+  const uint64_t end = first + transfer.request.length_bytes;
+  bool alone = true;
+  for (const auto& other : engine().transfers()) {
+    if (other->request.operation == IoOperation::kSync || other->image != transfer.image) continue;
+    const uint64_t other_end = other->request.offset_bytes + other->request.length_bytes;
+    if (other->request.offset_bytes < end && first < other_end) alone = false;
+  }
+  if (!verdict_.Check(Invariant::kOneRead, alone)) {
+    Fail(Invariant::kOneRead, absl::StrCat("a page is read that is on its way already, at ", first));
+  }
+}
+
+void Simulation::CheckWrite(const SimTransfer& transfer, size_t file) {
+  uint64_t page = transfer.request.offset_bytes / kPageBytes;
+  for (const io::IoPiece& piece : transfer.pieces) {
+    const auto* const data = static_cast<const std::byte*>(piece.data);
+    for (size_t at = 0; at < piece.length_bytes; at += kPageBytes, ++page) {
+      bool changed = false;
+      for (const GuardBook::Held* one : machine_->book.all()) {
+        if (one->data == data + at && one->exclusive) changed = true;
+      }
+      if (!verdict_.Check(Invariant::kNobodyChangesWrite, !changed)) {
+        Fail(Invariant::kNobodyChangesWrite, "a page is written while somebody changes it");
+      }
+      if (transfer.lost) continue;
+      if (page >= options_.most_pages) {
+        return Fail(Invariant::kWrittenPage, "a page is written that nobody has asked for");
+      }
+      model_.OnWrite(file, page, data + at);
+    }
+  }
+}
+
+void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) {
+  if (dying_) return;
+  const size_t file = transfer.image->number();
+  if (transfer.request.operation == IoOperation::kSync && !completion.status.ok()) {
+    model_.file(file).poisoned = true;
+  }
+  if (transfer.request.operation != IoOperation::kWrite) return;
+  uint64_t page = transfer.request.offset_bytes / kPageBytes;
+  for (const io::IoPiece& piece : transfer.pieces) {
+    const auto* const data = static_cast<const std::byte*>(piece.data);
+    for (size_t at = 0; at < piece.length_bytes; at += kPageBytes, ++page) {
+      if (page >= options_.most_pages) return;
+      model_.CheckBytes(Invariant::kNobodyChangesWrite, file, page, data + at);
+    }
+  }
+}
+
+}  // namespace fixpool::simulation
