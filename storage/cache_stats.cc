@@ -9,12 +9,12 @@ std::string CacheStats::ToString() const {
       hits, " hits, ", misses, " misses, ", made, " made, ", waits, " waits; ", reads, " reads (",
       prefetches, " wished for, ", read_ahead, " ahead for scans, ", read_ahead_wasted,
       " of these in vain; ", joined_reads, " joined), ", writes, " writes, ", syncs,
-      " syncs; errors: ", read_errors, " read, ", write_errors, " write, ", sync_errors, " sync; ",
-      evictions, " evictions (", eviction_writes, " writes for them), ", moves,
-      " moves; frames: ", frame_count, " = ", free_frames, " free + ", clean_frames, " clean + ",
-      dirty_frames, " dirty + ", in_flight_frames, " in flight; ", pinned_frames, " pinned, ",
-      failing_frames, " cannot be written; tables: ", metadata_bytes, " bytes, ", word_bytes,
-      " of them words");
+      " syncs; errors: ", read_errors, " read, ", write_errors, " write, ", sync_errors, " sync, ",
+      seal_errors, " seal, ", lost_writes, " lost writes; ", evictions, " evictions (",
+      eviction_writes, " writes for them), ", moves, " moves; frames: ", frame_count, " = ",
+      free_frames, " free + ", clean_frames, " clean + ", dirty_frames, " dirty + ",
+      in_flight_frames, " in flight; ", pinned_frames, " pinned, ", failing_frames,
+      " cannot be written; tables: ", metadata_bytes, " bytes, ", word_bytes, " of them words");
 }
 
 }  // namespace fixpool::storage

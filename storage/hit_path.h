@@ -47,28 +47,28 @@ class HitPath {
   // A page that is latched: what a PageHold is made of. word null: it is not.
   struct Latched {
     AtomicPageWord* word = nullptr;
-    PageWord bits;  // what this left in it
+    PageWord bits;               // what this left in it
+    uint32_t payload_bytes = 0;  // of pages of this file
   };
   // A page that can be looked at. word null: it cannot.
   struct Seen {
     const AtomicPageWord* word = nullptr;
     PageWord bits;
     uint64_t epoch = 0;
+    uint32_t payload_bytes = 0;  // of pages of this file, or of any other if it is not valid
   };
 
   HitPath(CacheState* state, const PageWords& words, const FrameAddresses& addresses,
-          ReplacementPolicy* policy, HitCounters* hits, uint32_t page_bytes)
+          ReplacementPolicy* policy, HitCounters* hits)
       : words_(words.view()),
         addresses_(addresses.view()),
         filter_(policy->hit_filter()),
         epoch_(&words.epoch()),
         hits_(hits),
         state_(state),
-        policy_(policy),
-        page_bytes_(page_bytes) {}
+        policy_(policy) {}
 
   CacheState* state() const { return state_; }
-  uint32_t page_bytes() const { return page_bytes_; }
   std::byte* DataOf(FrameIndex frame) const { return addresses_[frame]; }
   const VersionEpoch* epoch() const { return epoch_; }
 
@@ -77,15 +77,16 @@ class HitPath {
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<Guard> GuardOf(const Latched& hit, PageId page,
                                                              PageLatch::Mode mode) const {
     return absl::StatusOr<Guard>(absl::in_place, std::in_place, state_, hit.word,
-                                 DataOf(hit.bits.frame()), page, page_bytes_, hit.bits, mode);
+                                 DataOf(hit.bits.frame()), page, hit.payload_bytes, hit.bits, mode);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE PageHold HoldOf(const Latched& hit, PageId page,
                                                PageLatch::Mode mode) const {
-    return PageHold(state_, hit.word, DataOf(hit.bits.frame()), page, page_bytes_, hit.bits, mode);
+    return PageHold(state_, hit.word, DataOf(hit.bits.frame()), page, hit.payload_bytes, hit.bits,
+                    mode);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard GuardOf(const Seen& seen, PageId page) const {
-    return OptimisticGuard(DataOf(seen.bits.frame()), page_bytes_, page, seen.word, seen.bits,
-                           epoch_, seen.epoch);
+    return OptimisticGuard(DataOf(seen.bits.frame()), seen.payload_bytes, page, seen.word,
+                           seen.bits, epoch_, seen.epoch);
   }
 
   // Pages that are looked at, or fetched, side by side: about what a core can wait for at once.
@@ -173,12 +174,13 @@ class HitPath {
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE PageHold HintedHold(const Latched& hit, const PageHint& hint,
                                                    PageLatch::Mode mode) const {
-    return PageHold(state_, hit.word, HintedData(hint), hint.page(), page_bytes_, hit.bits, mode);
+    return PageHold(state_, hit.word, HintedData(hint), hint.page(), hit.payload_bytes, hit.bits,
+                    mode);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard HintedGuard(const Seen& seen,
                                                            const PageHint& hint) const {
-    return OptimisticGuard(HintedData(hint), page_bytes_, hint.page(), seen.word, seen.bits, epoch_,
-                           seen.epoch);
+    return OptimisticGuard(HintedData(hint), seen.payload_bytes, hint.page(), seen.word, seen.bits,
+                           epoch_, seen.epoch);
   }
 
  private:
@@ -204,7 +206,10 @@ class HitPath {
     const PageWord seen = Load(*place.word);
     if (ABSL_PREDICT_FALSE(!seen.readable() || !IsCurrent(place, page))) return {};
     CountHit(seen.frame(), hint);
-    return {.word = place.word, .bits = seen, .epoch = epoch};
+    return {.word = place.word,
+            .bits = seen,
+            .epoch = epoch,
+            .payload_bytes = place.file->payload_bytes.load(std::memory_order_relaxed)};
   }
 
   // Of a frame that the word has confirmed. By way of a register of which the compiler knows
@@ -234,13 +239,15 @@ class HitPath {
       return {};
     }
     CountHit(left.frame(), hint);
-    return {.word = place.word, .bits = left};
+    return {.word = place.word,
+            .bits = left,
+            .payload_bytes = place.file->payload_bytes.load(std::memory_order_relaxed)};
   }
 
   ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_COLD void LetGo(PageId page, AtomicPageWord* word,
                                                          PageWord left,
                                                          PageLatch::Mode mode) const {
-    PageHold(state_, word, DataOf(left.frame()), page, page_bytes_, left, mode).Release();
+    PageHold(state_, word, DataOf(left.frame()), page, /*size_bytes=*/0, left, mode).Release();
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE void CountHit(FrameIndex frame, Hint hint) const {
@@ -259,7 +266,6 @@ class HitPath {
   HitCounters* const hits_;
   CacheState* const state_;
   ReplacementPolicy* const policy_;
-  const uint32_t page_bytes_;
 };
 
 }  // namespace fixpool::storage
