@@ -55,7 +55,7 @@ class HitPath {
     const AtomicPageWord* word = nullptr;
     PageWord bits;
     uint64_t epoch = 0;
-    uint32_t payload_bytes = 0;  // of pages of this file, or of any other if it is not valid
+    uint32_t payload_bytes = 0;  // of pages of this file
   };
 
   HitPath(CacheState* state, const PageWords& words, const FrameAddresses& addresses,
@@ -127,6 +127,7 @@ class HitPath {
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryShared(PageId page, Hint hint) const {
     const PageWords::Place place = words_.Find(page);
     if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
+    const uint32_t payload_bytes = PayloadBytes(place);
     PageWord seen(place.word->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     do {
@@ -134,7 +135,7 @@ class HitPath {
       if (ABSL_PREDICT_FALSE(!seen.CanAddReader())) return {};
     } while (ABSL_PREDICT_FALSE(!place.word->compare_exchange_weak(
         bits, seen.PlusReader().bits(), std::memory_order_acquire, std::memory_order_relaxed)));
-    return Check(place, page, seen.PlusReader(), PageLatch::Mode::kShared, hint);
+    return Check(place, page, seen.PlusReader(), payload_bytes, PageLatch::Mode::kShared, hint);
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryExclusive(PageId page, Hint hint) const {
@@ -143,6 +144,7 @@ class HitPath {
                            !place.file->writable.load(std::memory_order_relaxed))) {
       return {};
     }
+    const uint32_t payload_bytes = PayloadBytes(place);
     const PageWord seen(place.word->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     if (ABSL_PREDICT_FALSE(!seen.CanClose() ||
@@ -151,7 +153,7 @@ class HitPath {
                                                                 std::memory_order_relaxed))) {
       return {};
     }
-    return Check(place, page, seen.Closed(), PageLatch::Mode::kExclusive, hint);
+    return Check(place, page, seen.Closed(), payload_bytes, PageLatch::Mode::kExclusive, hint);
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Seen TryOptimistic(PageId page, Hint hint) const {
@@ -203,13 +205,11 @@ class HitPath {
   ABSL_ATTRIBUTE_ALWAYS_INLINE Seen SeenAt(const PageWords::Place& place, PageId page, Hint hint,
                                            uint64_t epoch) const {
     if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
+    const uint32_t payload_bytes = PayloadBytes(place);
     const PageWord seen = Load(*place.word);
     if (ABSL_PREDICT_FALSE(!seen.readable() || !IsCurrent(place, page))) return {};
     CountHit(seen.frame(), hint);
-    return {.word = place.word,
-            .bits = seen,
-            .epoch = epoch,
-            .payload_bytes = place.file->payload_bytes.load(std::memory_order_relaxed)};
+    return {.word = place.word, .bits = seen, .epoch = epoch, .payload_bytes = payload_bytes};
   }
 
   // Of a frame that the word has confirmed. By way of a register of which the compiler knows
@@ -226,6 +226,11 @@ class HitPath {
     return {};
   }
 
+  // To be asked before IsCurrent says that the file is the one that is meant, which it then was all
+  // the time; and before the compare-and-swap, which would hold this load up.
+  static uint32_t PayloadBytes(const PageWords::Place& place) {
+    return place.file->payload_bytes.load(std::memory_order_relaxed);
+  }
   static bool IsCurrent(const PageWords::Place& place, PageId page) {
     return place.file->generation.load(std::memory_order_acquire) == page.file.generation();
   }
@@ -233,15 +238,14 @@ class HitPath {
   // Whether what was latched is what was meant: if the file has been closed, the word may be
   // that of another one's page by now.
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched Check(const PageWords::Place& place, PageId page,
-                                             PageWord left, PageLatch::Mode mode, Hint hint) const {
+                                             PageWord left, uint32_t payload_bytes,
+                                             PageLatch::Mode mode, Hint hint) const {
     if (ABSL_PREDICT_FALSE(!IsCurrent(place, page))) {
       LetGo(page, place.word, left, mode);
       return {};
     }
     CountHit(left.frame(), hint);
-    return {.word = place.word,
-            .bits = left,
-            .payload_bytes = place.file->payload_bytes.load(std::memory_order_relaxed)};
+    return {.word = place.word, .bits = left, .payload_bytes = payload_bytes};
   }
 
   ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_COLD void LetGo(PageId page, AtomicPageWord* word,

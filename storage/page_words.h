@@ -60,8 +60,8 @@ struct alignas(ABSL_CACHELINE_SIZE) FileEntry {
   std::atomic<uint64_t> generation;
   // Whether writers are let in without the cache's lock.
   std::atomic<bool> writable;
-  // Of each page, what its users see. The same as long as the file is open; who asks without a
-  // page latched may be told that of another file, or 0, and find out later.
+  // Of each page, what its users see. The same as long as the file is open; to be asked *before* the
+  // generation, which tells whose it was.
   std::atomic<uint32_t> payload_bytes;
 };
 
