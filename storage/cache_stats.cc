@@ -11,7 +11,7 @@ std::string CacheStats::ToString() const {
       " of these in vain; ", joined_reads, " joined), ", writes, " writes (", background_writes,
       " in the background; ", joined_writes, " joined), ", syncs, " syncs, ", log_calls,
       " calls of the log; errors: ", read_errors, " read, ", write_errors, " write, ", sync_errors,
-      " sync, ", log_errors, " log; ",
+      " sync, ", log_errors, " log, ", seal_errors, " seal, ", lost_writes, " lost writes; ",
       evictions, " evictions (", eviction_writes, " writes for them), ", moves,
       " moves; frames: ", frame_count, " = ", free_frames, " free + ", clean_frames, " clean + ",
       dirty_frames, " dirty + ", in_flight_frames, " in flight; ", pinned_frames, " pinned, ",
