@@ -23,15 +23,21 @@ namespace {
 // Where the kernel does not say (before 6.1): the page size suits every common device.
 constexpr uint32_t kUnknownAlignment = 4096;
 
-// glibc before 2.37 has no names for these (Linux 6.1, linux/stat.h).
-constexpr unsigned kStatxDioAlign = 0x00002000U;  // STATX_DIOALIGN
-struct StatxWithDioAlign {
-  uint32_t unused[38];  // 152 bytes: everything before stx_dio_mem_align
+// Debian 12 has no names for these (linux/stat.h, Linux 6.1 and 6.11).
+constexpr unsigned kStatxDioAlign = 0x00002000U;     // STATX_DIOALIGN
+constexpr unsigned kStatxWriteAtomic = 0x00010000U;  // STATX_WRITE_ATOMIC
+struct NewStatx {
+  uint32_t mask;
+  uint32_t unused[37];  // up to 152 bytes: everything before stx_dio_mem_align
   uint32_t dio_mem_align;
   uint32_t dio_offset_align;
-  uint32_t reserved[24];
+  uint64_t subvolume;
+  uint32_t atomic_write_unit_min;
+  uint32_t atomic_write_unit_max;
+  uint32_t atomic_write_segments_max;
+  uint32_t reserved[19];
 };
-static_assert(sizeof(StatxWithDioAlign) == 256, "the kernel's struct statx");
+static_assert(sizeof(NewStatx) == 256, "the kernel's struct statx");
 
 // Between two looks at a lock: much less than the kernel takes to end a dead process's ring.
 constexpr absl::Duration kLockPollInterval = absl::Milliseconds(2);
@@ -194,6 +200,7 @@ File::File(WithoutDescriptor facts)
       direct_(true),
       read_only_(facts.read_only),
       alignment_(facts.alignment),
+      atomic_writes_(facts.atomic_writes),
       device_(facts.device),
       inode_(facts.inode) {}
 
@@ -211,14 +218,26 @@ absl::Status File::LearnKind() {
   block_device_ = S_ISBLK(status.st_mode);
   device_ = block_device_ ? status.st_rdev : status.st_dev;
   inode_ = block_device_ ? 0 : status.st_ino;
-  if (!direct_) return absl::OkStatus();
+  if (direct_) LearnDirectIo();
+  return absl::OkStatus();
+}
+
+void File::LearnDirectIo() {
   alignment_ = {kUnknownAlignment, kUnknownAlignment};
-  StatxWithDioAlign answer{};
-  if (syscall(SYS_statx, descriptor_, "", AT_EMPTY_PATH, kStatxDioAlign, &answer) == 0 &&
-      (answer.unused[0] & kStatxDioAlign) != 0 && answer.dio_offset_align != 0) {
+  NewStatx answer{};
+  if (syscall(SYS_statx, descriptor_, "", AT_EMPTY_PATH, kStatxDioAlign | kStatxWriteAtomic,
+              &answer) != 0) {
+    return;
+  }
+  if ((answer.mask & kStatxDioAlign) != 0 && answer.dio_offset_align != 0) {
     alignment_ = {answer.dio_mem_align, answer.dio_offset_align};
   }
-  return absl::OkStatus();
+  // ext4 answers with zeros where the device has none.
+  if ((answer.mask & kStatxWriteAtomic) != 0 && answer.atomic_write_unit_max != 0) {
+    atomic_writes_ = {.unit_min_bytes = answer.atomic_write_unit_min,
+                      .unit_max_bytes = answer.atomic_write_unit_max,
+                      .segments_max = answer.atomic_write_segments_max};
+  }
 }
 
 absl::Status File::Lock(const OpenOptions& options, Deadline deadline) {

@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_IO_FILE_H_
 #define FIXPOOL_IO_FILE_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <sys/types.h>
 
 #include <cstdint>
@@ -16,6 +14,7 @@
 #include "absl/time/time.h"
 #include "fixpool/io/environment.h"
 #include "fixpool/io/fork_guard.h"
+#include "fixpool/io/require_cpp20.h"
 
 namespace fixpool::io {
 
@@ -70,6 +69,15 @@ class File {
     uint32_t memory_bytes = 1;  // of addresses
     uint32_t offset_bytes = 1;  // of offsets and lengths
   };
+  // Writes that a loss of power leaves done or undone as a whole (RWF_ATOMIC; statx
+  // STATX_WRITE_ATOMIC, Linux 6.11). All 0: there are none.
+  struct AtomicWrites {
+    // Lengths of one: powers of two from unit_min_bytes to unit_max_bytes, at offsets that are
+    // multiples of the length.
+    uint32_t unit_min_bytes = 0;
+    uint32_t unit_max_bytes = 0;
+    uint32_t segments_max = 0;  // stretches of memory that one may come from
+  };
 
   // NotFound, PermissionDenied, ...: the errno's code, with the path and what was tried.
   // FailedPrecondition: somebody else has it open for writing, or mounted, and still had it
@@ -99,6 +107,12 @@ class File {
   // Whether it has offsets at all: true but for an adopted pipe, socket and the like.
   bool positional() const { return positional_; }
   Alignment alignment() const { return alignment_; }
+  // What the kernel says of the file, which is nothing without direct I/O, and on most file
+  // systems. (XFS with reflinks has them on any device from Linux 6.16 on, ext4 where the device
+  // has.)
+  uint32_t atomic_write_unit_min() const { return atomic_writes_.unit_min_bytes; }
+  uint32_t atomic_write_unit_max() const { return atomic_writes_.unit_max_bytes; }
+  uint32_t atomic_write_segments_max() const { return atomic_writes_.segments_max; }
   uint64_t device() const { return device_; }
   uint64_t inode() const { return inode_; }
   // Whether this is the process that opened it.
@@ -134,12 +148,15 @@ class File {
     uint64_t inode;
     Alignment alignment;
     bool read_only = false;
+    AtomicWrites atomic_writes = {};
   };
   explicit File(WithoutDescriptor facts);
 
  private:
   File() = default;
   absl::Status LearnKind();
+  // Alignments and atomic writes of one with direct I/O.
+  void LearnDirectIo();
   absl::Status Lock(const OpenOptions& options, Deadline deadline);
   // Of `operation` on that range: whether there can be one.
   absl::Status CheckRange(absl::string_view operation, uint64_t offset_bytes,
@@ -153,6 +170,7 @@ class File {
   bool block_device_ = false;
   bool positional_ = true;
   Alignment alignment_;
+  AtomicWrites atomic_writes_;
   uint64_t device_ = 0;
   uint64_t inode_ = 0;
 };

@@ -70,6 +70,13 @@ struct IoRequest {
   // by itself. Pieces that overlap are no error; what such a read leaves there is undefined. The
   // array is the caller's, and looked at by Submit alone.
   absl::Span<const IoPiece> pieces = {};
+  // Of a write: a loss of power leaves all of it or nothing. The file has such writes
+  // (File::atomic_write_unit_max); the length is a power of two from its unit_min to its unit_max,
+  // the offset a multiple of it, and the memory, if joined, in no more stretches than
+  // atomic_write_segments_max. Goes as a plain WRITE whatever the level, since the kernel refuses
+  // RWF_ATOMIC with fixed buffers (EINVAL, Linux 6.18). If less is written than was asked for, that
+  // is an error (EIO) and not continued.
+  bool atomic = false;
 };
 
 // What became of one accepted request.
@@ -97,6 +104,7 @@ struct EngineCounters {
   uint64_t fixed_transfers = 0;  // requests that went out as READ_FIXED / WRITE_FIXED
   uint64_t plain_transfers = 0;
   uint64_t joined_transfers = 0;  // of both: those of several pieces
+  uint64_t atomic_transfers = 0;  // of the plain ones: IoRequest::atomic
   uint64_t syncs = 0;
   uint64_t resumed = 0;        // short transfers that were continued
   uint64_t retried = 0;        // EINTR, EAGAIN, and what was lost with a thread that exited

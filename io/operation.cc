@@ -1,6 +1,7 @@
 #include "fixpool/io/operation.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -29,8 +30,9 @@ absl::string_view OperationName(IoOperation operation) {
 
 std::string Describe(const IoRequest& request, const File& file) {
   if (request.operation == IoOperation::kSync) return absl::StrCat("sync of ", file.path());
-  std::string text = absl::StrCat(OperationName(request.operation), " of ", request.length_bytes,
-                                  " bytes at offset ", request.offset_bytes, " of ", file.path());
+  std::string text = absl::StrCat(request.atomic ? "atomic " : "", OperationName(request.operation),
+                                  " of ", request.length_bytes, " bytes at offset ",
+                                  request.offset_bytes, " of ", file.path());
   if (!request.pieces.empty()) absl::StrAppend(&text, " in ", request.pieces.size(), " pieces");
   return text;
 }
@@ -70,6 +72,43 @@ absl::Status CheckPieces(const IoRequest& request, const File& file) {
   return absl::OkStatus();
 }
 
+// How many pieces there are after those that follow each other in memory are made one.
+size_t StretchesOf(const IoRequest& request) {
+  size_t stretches = 1;
+  for (size_t i = 1; i < request.pieces.size(); ++i) {
+    const IoPiece& before = request.pieces[i - 1];
+    if (static_cast<std::byte*>(before.data) + before.length_bytes != request.pieces[i].data) {
+      ++stretches;
+    }
+  }
+  return stretches;
+}
+
+// What the kernel would say EINVAL or EOPNOTSUPP to.
+absl::Status CheckAtomic(const IoRequest& request, const File& file) {
+  const auto invalid = [&](auto... what) {
+    return absl::InvalidArgumentError(absl::StrCat(Describe(request, file), ": ", what...));
+  };
+  if (request.operation != IoOperation::kWrite) return invalid("only writes can be atomic");
+  if (file.atomic_write_unit_max() == 0) {
+    return invalid("this file has no atomic writes", file.direct() ? "" : " without direct I/O",
+                   "; see File::atomic_write_unit_max");
+  }
+  const uint32_t length_bytes = request.length_bytes;
+  if (!std::has_single_bit(length_bytes) || length_bytes < file.atomic_write_unit_min() ||
+      length_bytes > file.atomic_write_unit_max()) {
+    return invalid("atomic writes of this file have a power of two from ",
+                   file.atomic_write_unit_min(), " to ", file.atomic_write_unit_max(), " bytes");
+  }
+  if ((request.offset_bytes & (length_bytes - 1)) != 0) {
+    return invalid("the offset of an atomic write is a multiple of its length");
+  }
+  const size_t stretches = StretchesOf(request);
+  if (stretches <= file.atomic_write_segments_max()) return absl::OkStatus();
+  return invalid("its pieces are ", stretches, " stretches of memory, where atomic writes of this ",
+                 "file take ", file.atomic_write_segments_max());
+}
+
 absl::Status CheckTransfer(const IoRequest& request, const File& file) {
   if (request.length_bytes == 0 || request.length_bytes > MemoryRegion::kMaxBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -86,6 +125,9 @@ absl::Status CheckTransfer(const IoRequest& request, const File& file) {
   const File::Alignment alignment = file.alignment();
   if ((request.offset_bytes & (alignment.offset_bytes - 1)) != 0) {
     return MisalignedStatus(request, file);
+  }
+  if (request.atomic) {
+    if (absl::Status status = CheckAtomic(request, file); !status.ok()) return status;
   }
   if (!request.pieces.empty()) return CheckPieces(request, file);
   if (Misaligned(request.data, request.length_bytes, alignment)) {
@@ -208,8 +250,9 @@ Progress Advance(Operation& operation, const File& file, int result, EngineCount
     const bool file_ended =
         result == 0 || (operation.transferred_bytes & (file.alignment().offset_bytes - 1)) != 0;
     if (file_ended) return Progress::kFinished;
-  } else if (result == 0) {
-    operation.error_number = EIO;  // no progress and no reason: do not try for ever
+  } else if (result == 0 || request.atomic) {
+    // No progress and no reason: do not try for ever. Or the rest would be a write of its own.
+    operation.error_number = EIO;
     ++counters.failed;
     return Progress::kFinished;
   }
@@ -232,8 +275,8 @@ absl::Status Admit(FixedBufferRegistry& registry, FileTable& files, const Transf
     if (absl::Status status = Lease(registry, request, file, operation); !status.ok()) {
       return status;
     }
-    operation.fixed =
-        means.level == EngineLevel::kUringFixed && entry->fixed && CanGoFixed(operation, means);
+    operation.fixed = means.level == EngineLevel::kUringFixed && entry->fixed && !request.atomic &&
+                      CanGoFixed(operation, means);
   }
   operation.request = request;
   operation.request.pieces = {};  // the caller's
@@ -253,6 +296,9 @@ void Count(const Operation& operation, EngineCounters& counters) {
     ++counters.plain_transfers;
   }
   if (operation.joined != nullptr) ++counters.joined_transfers;
+  if (operation.request.atomic && operation.request.operation == IoOperation::kWrite) {
+    ++counters.atomic_transfers;
+  }
 }
 
 void Conclude(Operation& operation, FileTable& files) {

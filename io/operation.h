@@ -42,6 +42,9 @@ struct Operation {
   uint64_t remaining_offset() const { return request.offset_bytes + transferred_bytes; }
 };
 
+// RWF_ATOMIC (linux/fs.h, Linux 6.11), which Debian 12's headers do not have yet.
+inline constexpr int kWriteAtomically = 0x00000040;
+
 // What to do after the kernel answered.
 enum class Progress { kFinished, kAgain };
 

@@ -14,6 +14,15 @@
 namespace fixpool::io {
 namespace {
 
+// One system call for a write that is done as a whole or not at all.
+ssize_t WriteAtomically(const Operation& operation, const File& file) {
+  const iovec whole{.iov_base = operation.remaining_data(), .iov_len = operation.remaining_bytes()};
+  const absl::Span<const iovec> vectors =
+      operation.vectored() ? operation.joined->remaining() : absl::MakeConstSpan(&whole, 1);
+  return pwritev2(file.descriptor(), vectors.data(), static_cast<int>(vectors.size()),
+                  static_cast<off_t>(operation.remaining_offset()), kWriteAtomically);
+}
+
 // One system call for what is left of a joined transfer.
 ssize_t TransferVectors(const Operation& operation, const File& file) {
   const absl::Span<const iovec> vectors = operation.joined->remaining();
@@ -30,6 +39,10 @@ ssize_t TransferVectors(const Operation& operation, const File& file) {
 
 // One system call for what is left of the operation: bytes, or minus errno.
 int Transfer(const Operation& operation, const File& file) {
+  if (operation.request.atomic) {
+    const ssize_t result = WriteAtomically(operation, file);
+    return result < 0 ? -errno : static_cast<int>(result);
+  }
   if (operation.vectored()) {
     const ssize_t result = TransferVectors(operation, file);
     return result < 0 ? -errno : static_cast<int>(result);

@@ -42,6 +42,7 @@ void FillVectoredSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
   } else {
     io_uring_prep_writev(sqe, file, vectors.data(), count, offset);
     if (operation.fixed) sqe->opcode = kWritevFixed;
+    if (operation.request.atomic) sqe->rw_flags = kWriteAtomically;
   }
   if (operation.fixed) sqe->buf_index = operation.buffer_slot();
 }
@@ -66,6 +67,7 @@ void FillSqe(io_uring_sqe* sqe, const Operation& operation, int file) {
         io_uring_prep_write_fixed(sqe, file, data, length, offset, slot);
       } else {
         io_uring_prep_write(sqe, file, data, length, offset);
+        if (request.atomic) sqe->rw_flags = kWriteAtomically;
       }
       break;
     case IoOperation::kSync:

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/time/time.h"
+#include "fixpool/storage/lsn.h"
 
 namespace fixpool::storage {
 
@@ -25,6 +26,11 @@ struct AccessOptions {
   // PageCache::Options::default_timeout.
   std::optional<absl::Duration> timeout = std::nullopt;
   Hint hint = Hint::kNormal;
+  // What the caller knows of the page from elsewhere, a parent page or the log: it is at least as
+  // new as that. One that is older is DataLoss for this caller alone, since a write of it was lost,
+  // which no checksum can tell; it stays in memory. Of pages of sealed files only. Not for Make,
+  // which does not care what was there.
+  Lsn expected_lsn = Lsn::kNone;
 };
 
 }  // namespace fixpool::storage

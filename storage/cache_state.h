@@ -147,6 +147,8 @@ struct CacheState {
   HitCounters hits;  // of HitPath
   FrameTable frames ABSL_GUARDED_BY(mutex);
   FrameLsns lsns;  // says itself who may touch what
+  // Open files that have a seal. Written under the lock.
+  std::atomic<uint32_t> sealed_files{0};
   // Frames that pages are brought into: those that are there but for leaving ones. Written under
   // the lock.
   std::atomic<uint32_t> frame_count;

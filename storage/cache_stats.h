@@ -37,6 +37,8 @@ struct CacheStats {
   uint64_t sync_errors = 0;   // each made one file refuse further writing
   uint64_t log_calls = 0;     // of WriteAheadLog::EnsureDurable that ended well
   uint64_t log_errors = 0;    // and that did not: pages stayed dirty in memory
+  uint64_t seal_errors = 0;   // pages that were read and are not what was sealed
+  uint64_t lost_writes = 0;   // accesses that found a page older than AccessOptions::expected_lsn
 
   uint64_t evictions = 0;        // pages that gave way to others; all of them clean
   uint64_t eviction_writes = 0;  // writes started to make pages clean for that

@@ -6,10 +6,12 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "absl/time/time.h"
 #include "fixpool/io/file.h"
+#include "fixpool/storage/page_seal.h"
 
 namespace fixpool::storage {
 
@@ -31,6 +33,15 @@ struct FileOptions {
   // neither extends it (which is slow) nor finds the disk full. Rounded up to pages. The new
   // pages exist: PageCount counts them, and they read as zeros.
   uint64_t preallocate_bytes = 0;
+  // Seals pages when they are written and verifies those that are read: see PageSeal and
+  // Crc32cSeal. Who uses the pages sees the rest of them, PageCache::PayloadBytes() of each. The
+  // same one may serve several files; the cache keeps it as long as the file is open. Null: pages
+  // are what they are.
+  std::shared_ptr<const PageSeal> seal = nullptr;
+  // Of a sealed file: what tells its pages from those of other files, whatever the files are
+  // called and wherever they are copied. Chosen by the caller when the file is made, at random for
+  // one, and kept by the caller. Not 0.
+  uint64_t identity = 0;
 };
 
 // How PageCache::CloseFile closes one.

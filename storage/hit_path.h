@@ -47,28 +47,28 @@ class HitPath {
   // A page that is latched: what a PageHold is made of. word null: it is not.
   struct Latched {
     AtomicPageWord* word = nullptr;
-    PageWord bits;  // what this left in it
+    PageWord bits;               // what this left in it
+    uint32_t payload_bytes = 0;  // of pages of this file
   };
   // A page that can be looked at. word null: it cannot.
   struct Seen {
     const AtomicPageWord* word = nullptr;
     PageWord bits;
     uint64_t epoch = 0;
+    uint32_t payload_bytes = 0;  // of pages of this file
   };
 
   HitPath(CacheState* state, const PageWords& words, const FrameAddresses& addresses,
-          ReplacementPolicy* policy, HitCounters* hits, uint32_t page_bytes)
+          ReplacementPolicy* policy, HitCounters* hits)
       : words_(words.view()),
         addresses_(addresses.view()),
         filter_(policy->hit_filter()),
         epoch_(&words.epoch()),
         hits_(hits),
         state_(state),
-        policy_(policy),
-        page_bytes_(page_bytes) {}
+        policy_(policy) {}
 
   CacheState* state() const { return state_; }
-  uint32_t page_bytes() const { return page_bytes_; }
   std::byte* DataOf(FrameIndex frame) const { return addresses_[frame]; }
   const VersionEpoch* epoch() const { return epoch_; }
 
@@ -77,15 +77,16 @@ class HitPath {
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<Guard> GuardOf(const Latched& hit, PageId page,
                                                              PageLatch::Mode mode) const {
     return absl::StatusOr<Guard>(absl::in_place, std::in_place, state_, hit.word,
-                                 DataOf(hit.bits.frame()), page, page_bytes_, hit.bits, mode);
+                                 DataOf(hit.bits.frame()), page, hit.payload_bytes, hit.bits, mode);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE PageHold HoldOf(const Latched& hit, PageId page,
                                                PageLatch::Mode mode) const {
-    return PageHold(state_, hit.word, DataOf(hit.bits.frame()), page, page_bytes_, hit.bits, mode);
+    return PageHold(state_, hit.word, DataOf(hit.bits.frame()), page, hit.payload_bytes, hit.bits,
+                    mode);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard GuardOf(const Seen& seen, PageId page) const {
-    return OptimisticGuard(DataOf(seen.bits.frame()), page_bytes_, page, seen.word, seen.bits,
-                           epoch_, seen.epoch);
+    return OptimisticGuard(DataOf(seen.bits.frame()), seen.payload_bytes, page, seen.word,
+                           seen.bits, epoch_, seen.epoch);
   }
 
   // Pages that are looked at, or fetched, side by side: about what a core can wait for at once.
@@ -126,6 +127,7 @@ class HitPath {
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryShared(PageId page, Hint hint) const {
     const PageWords::Place place = words_.Find(page);
     if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
+    const uint32_t payload_bytes = PayloadBytes(place);
     PageWord seen(place.word->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     do {
@@ -133,7 +135,7 @@ class HitPath {
       if (ABSL_PREDICT_FALSE(!seen.CanAddReader())) return {};
     } while (ABSL_PREDICT_FALSE(!place.word->compare_exchange_weak(
         bits, seen.PlusReader().bits(), std::memory_order_acquire, std::memory_order_relaxed)));
-    return Check(place, page, seen.PlusReader(), PageLatch::Mode::kShared, hint);
+    return Check(place, page, seen.PlusReader(), payload_bytes, PageLatch::Mode::kShared, hint);
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched TryExclusive(PageId page, Hint hint) const {
@@ -142,6 +144,7 @@ class HitPath {
                            !place.file->writable.load(std::memory_order_relaxed))) {
       return {};
     }
+    const uint32_t payload_bytes = PayloadBytes(place);
     const PageWord seen(place.word->load(std::memory_order_relaxed));
     uint64_t bits = seen.bits();
     if (ABSL_PREDICT_FALSE(!seen.CanClose() ||
@@ -150,7 +153,7 @@ class HitPath {
                                                                 std::memory_order_relaxed))) {
       return {};
     }
-    return Check(place, page, seen.Closed(), PageLatch::Mode::kExclusive, hint);
+    return Check(place, page, seen.Closed(), payload_bytes, PageLatch::Mode::kExclusive, hint);
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE Seen TryOptimistic(PageId page, Hint hint) const {
@@ -173,12 +176,13 @@ class HitPath {
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE PageHold HintedHold(const Latched& hit, const PageHint& hint,
                                                    PageLatch::Mode mode) const {
-    return PageHold(state_, hit.word, HintedData(hint), hint.page(), page_bytes_, hit.bits, mode);
+    return PageHold(state_, hit.word, HintedData(hint), hint.page(), hit.payload_bytes, hit.bits,
+                    mode);
   }
   ABSL_ATTRIBUTE_ALWAYS_INLINE OptimisticGuard HintedGuard(const Seen& seen,
                                                            const PageHint& hint) const {
-    return OptimisticGuard(HintedData(hint), page_bytes_, hint.page(), seen.word, seen.bits, epoch_,
-                           seen.epoch);
+    return OptimisticGuard(HintedData(hint), seen.payload_bytes, hint.page(), seen.word, seen.bits,
+                           epoch_, seen.epoch);
   }
 
  private:
@@ -201,10 +205,11 @@ class HitPath {
   ABSL_ATTRIBUTE_ALWAYS_INLINE Seen SeenAt(const PageWords::Place& place, PageId page, Hint hint,
                                            uint64_t epoch) const {
     if (ABSL_PREDICT_FALSE(place.word == nullptr)) return {};
+    const uint32_t payload_bytes = PayloadBytes(place);
     const PageWord seen = Load(*place.word);
     if (ABSL_PREDICT_FALSE(!seen.readable() || !IsCurrent(place, page))) return {};
     CountHit(seen.frame(), hint);
-    return {.word = place.word, .bits = seen, .epoch = epoch};
+    return {.word = place.word, .bits = seen, .epoch = epoch, .payload_bytes = payload_bytes};
   }
 
   // Of a frame that the word has confirmed. By way of a register of which the compiler knows
@@ -221,6 +226,11 @@ class HitPath {
     return {};
   }
 
+  // To be asked before IsCurrent says that the file is the one that is meant, which it then was all
+  // the time; and before the compare-and-swap, which would hold this load up.
+  static uint32_t PayloadBytes(const PageWords::Place& place) {
+    return place.file->payload_bytes.load(std::memory_order_relaxed);
+  }
   static bool IsCurrent(const PageWords::Place& place, PageId page) {
     return place.file->generation.load(std::memory_order_acquire) == page.file.generation();
   }
@@ -228,19 +238,20 @@ class HitPath {
   // Whether what was latched is what was meant: if the file has been closed, the word may be
   // that of another one's page by now.
   ABSL_ATTRIBUTE_ALWAYS_INLINE Latched Check(const PageWords::Place& place, PageId page,
-                                             PageWord left, PageLatch::Mode mode, Hint hint) const {
+                                             PageWord left, uint32_t payload_bytes,
+                                             PageLatch::Mode mode, Hint hint) const {
     if (ABSL_PREDICT_FALSE(!IsCurrent(place, page))) {
       LetGo(page, place.word, left, mode);
       return {};
     }
     CountHit(left.frame(), hint);
-    return {.word = place.word, .bits = left};
+    return {.word = place.word, .bits = left, .payload_bytes = payload_bytes};
   }
 
   ABSL_ATTRIBUTE_NOINLINE ABSL_ATTRIBUTE_COLD void LetGo(PageId page, AtomicPageWord* word,
                                                          PageWord left,
                                                          PageLatch::Mode mode) const {
-    PageHold(state_, word, DataOf(left.frame()), page, page_bytes_, left, mode).Release();
+    PageHold(state_, word, DataOf(left.frame()), page, /*size_bytes=*/0, left, mode).Release();
   }
 
   ABSL_ATTRIBUTE_ALWAYS_INLINE void CountHit(FrameIndex frame, Hint hint) const {
@@ -259,7 +270,6 @@ class HitPath {
   HitCounters* const hits_;
   CacheState* const state_;
   ReplacementPolicy* const policy_;
-  const uint32_t page_bytes_;
 };
 
 }  // namespace fixpool::storage

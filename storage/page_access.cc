@@ -36,6 +36,7 @@ PageAccess::PageAccess(CacheState& state, const PageId& page, Intent intent, Cal
       intent_(intent),
       caller_(caller),
       hint_(options.hint),
+      expected_lsn_(intent == Intent::kMake ? Lsn::kNone : options.expected_lsn),
       mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive),
       next_lsn_(intent == Intent::kRead ? Lsn::kNone : state.log_order.NextLsn()) {}
 
@@ -115,6 +116,13 @@ PageFile* PageAccess::CheckFile() {
         absl::StrCat(IntentName(intent_), " of ", state_.NameOf(page_), ": it is being closed"));
     return nullptr;
   }
+  if (expected_lsn_ != Lsn::kNone && file->seal == nullptr) {
+    error_ = absl::InvalidArgumentError(absl::StrCat(
+        IntentName(intent_), " of ", state_.NameOf(page_),
+        ": AccessOptions::expected_lsn of a file whose pages have no seal to tell it"));
+    return nullptr;
+  }
+  payload_bytes_ = file->payload_bytes;
   if (intent_ == Intent::kRead) return file;
   if (file->file->read_only()) {
     error_ = absl::FailedPreconditionError(absl::StrCat(
@@ -150,6 +158,7 @@ PageAccess::Outcome PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
   const bool make = intent_ == Intent::kMake || !exists;
   if (IsThrottled()) return Wait(Reason::kDirtying);
   if (make) {
+    if (expected_lsn_ != Lsn::kNone) return Fail(LostWriteStatus(Lsn::kNone));
     if (absl::Status status = CheckNewPage(file); !status.ok()) return Fail(std::move(status));
     Count(&CacheStats::made);
   } else {
@@ -345,11 +354,22 @@ PageLatch::Caller PageAccess::LatchCaller(const AtomicPageWord* word) const {
           .holds_guards = ThreadHolds::Any()};
 }
 
+absl::Status PageAccess::LostWriteStatus(Lsn found) {
+  ++state_.counters.lost_writes;
+  return absl::DataLossError(absl::StrCat(IntentName(intent_), " of ", state_.NameOf(page_),
+                                          ": expected LSN ", ToInt(expected_lsn_), ", found ",
+                                          ToInt(found), "; a write of the page was lost"));
+}
+
 // Without the lock: the latch is ours.
-PageHold PageAccess::TakeHold() {
-  PageHold hold(&state_, word_, state_.DataOf(frame_), page_, state_.page_bytes, Load(*word_),
-                mode_);
-  if (needs_zeros_) std::memset(hold.data(), 0, hold.size_bytes());
+absl::StatusOr<PageHold> PageAccess::TakeHold() {
+  PageHold hold(&state_, word_, state_.DataOf(frame_), page_, payload_bytes_, Load(*word_), mode_);
+  // The seal's trailer, too.
+  if (needs_zeros_) std::memset(hold.data(), 0, state_.page_bytes);
+  if (ABSL_PREDICT_FALSE(expected_lsn_ != Lsn::kNone && hold.lsn() < expected_lsn_)) {
+    io::MutexLock lock(state_.mutex);
+    return LostWriteStatus(hold.lsn());
+  }
   return hold;
 }
 

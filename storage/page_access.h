@@ -6,10 +6,12 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/io_batch.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_hold.h"
 #include "fixpool/storage/page_transfers.h"
 #include "fixpool/storage/read_ahead.h"
@@ -66,7 +68,8 @@ class PageAccess {
   absl::Status GiveUp() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   const absl::Status& error() const { return error_; }
-  PageHold TakeHold();
+  // Or DataLoss: see AccessOptions::expected_lsn. Once.
+  absl::StatusOr<PageHold> TakeHold();
 
   // Tells clang that the caller's lock is the one that the methods above want.
   void AssertLocked() const ABSL_ASSERT_EXCLUSIVE_LOCK(state_.mutex) {}
@@ -90,6 +93,7 @@ class PageAccess {
   // The file, if this access is allowed on it; else error_ says why not.
   PageFile* CheckFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status CheckNewPage(const PageFile& file) const;
+  absl::Status LostWriteStatus(Lsn found) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   // Books it once, with the first counter that is asked for.
   void Count(uint64_t CacheStats::*counter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome Wait(Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
@@ -106,9 +110,11 @@ class PageAccess {
   const Intent intent_;
   const Caller caller_;
   const Hint hint_;
+  const Lsn expected_lsn_;
   const PageLatch::Mode mode_;
   const Lsn next_lsn_;  // if it makes the page: from when it was not made yet
 
+  uint32_t payload_bytes_ = 0;      // of pages of the file, once it was found
   FrameIndex frame_ = kNoFrame;     // where the page is, if it is
   AtomicPageWord* word_ = nullptr;  // kGranted: its word
   bool attached_ = false;           // to frame_

@@ -12,6 +12,7 @@
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/async_access.h"
 #include "fixpool/storage/hit_path.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_access.h"
 #include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_id.h"
@@ -32,6 +33,7 @@ class [[nodiscard]] PageAwaiter {
 
   // A page that can be had at once does not make its task wait.
   bool await_ready() {
+    if (options_.expected_lsn != Lsn::kNone) return false;
     if (intent_ == Intent::kRead) hit_ = path_.TryShared(page_, options_.hint);
     if (intent_ == Intent::kWrite) hit_ = path_.TryExclusive(page_, options_.hint);
     return hit_.word != nullptr;

@@ -185,8 +185,10 @@ size_t PageCache::ReadMany(absl::Span<const PageId> pages,
   hit_path_.PrefetchLines(pages);
   std::vector<PageId> missing;
   std::vector<size_t> places;
+  const bool any_will_do = options.expected_lsn == Lsn::kNone;
   for (size_t i = 0; i < pages.size(); ++i) {
-    const HitPath::Latched hit = hit_path_.TryShared(pages[i], options.hint);
+    const HitPath::Latched hit =
+        any_will_do ? hit_path_.TryShared(pages[i], options.hint) : HitPath::Latched();
     if (ABSL_PREDICT_TRUE(hit.word != nullptr)) {
       guards[i] = hit_path_.GuardOf<ReadGuard>(hit, pages[i], PageLatch::Mode::kShared);
       continue;
@@ -262,6 +264,14 @@ absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
 }
 
 uint32_t PageCache::page_bytes() const { return rep_->state.page_bytes; }
+
+absl::StatusOr<uint32_t> PageCache::PayloadBytes(FileId file) const {
+  if (forked()) return Refusal("PageCache::PayloadBytes");
+  io::MutexLock lock(rep_->state.mutex);
+  const PageFile* const found = rep_->state.files.Find(file);
+  if (found == nullptr) return UnknownFileStatus(file);
+  return found->payload_bytes;
+}
 
 size_t PageCache::frame_count() const {
   return rep_->state.frame_count.load(std::memory_order_relaxed);

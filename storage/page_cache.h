@@ -51,7 +51,8 @@ namespace fixpool::storage {
 //   auto page = (*cache)->Read({*file, 42});     // page->bytes()
 //
 // Shape: memory for frame_count() pages of page_bytes() bytes each; a page number is the
-// page's place in its file. A page is in memory once, whoever asks for it.
+// page's place in its file. A page is in memory once, whoever asks for it. Where a file is sealed
+// (FileOptions::seal), guards show PayloadBytes() of each page and the seal has the rest.
 // The end of a file: its pages are those that were there when it was opened, plus those that
 // were made since. What a page holds that was never on disk (the rest of a last page that the
 // file ends in, a hole, a new page) is zeros; nobody ever sees, and no disk ever gets, what a
@@ -96,6 +97,10 @@ namespace fixpool::storage {
 //                       words of pages
 //   Unavailable and others by errno: the read failed, for this caller and all who waited for
 //                       the same page; the next one reads anew
+//   DataLoss            the page was read, and is not what its seal says was written there: for
+//                       this caller and all who waited for the same page, as above. Or it is older
+//                       than AccessOptions::expected_lsn: for this caller alone
+//   InvalidArgument     AccessOptions::expected_lsn of a file that has no seal
 //   that of the failed sync: Write, Make, and Read of a page not in memory: see Flush
 //   as ValidationError  a frame's handle is not valid any more; nothing was read or written
 class PageCache {
@@ -202,7 +207,7 @@ class PageCache {
   // Errors of io::File::Open (NotFound, FailedPrecondition if somebody else writes it, ...),
   // File::Preallocate and IoEngine::AddFile. FailedPrecondition also: it is open in this
   // cache. InvalidArgument also: direct I/O on it needs larger pages; options that exclude
-  // each other.
+  // each other; a seal without an identity, or with a trailer that pages have no room for.
   absl::StatusOr<FileId> OpenFile(const std::string& path, FileOptions options);
   absl::StatusOr<FileId> OpenFile(const std::string& path) { return OpenFile(path, FileOptions()); }
   // The same of a file that the caller has opened (or made up: see io::File), which decides what
@@ -221,6 +226,7 @@ class PageCache {
   // The page, for reading. Errors: see above.
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<ReadGuard> Read(const PageId& page,
                                                               const AccessOptions& options) {
+    if (ABSL_PREDICT_FALSE(options.expected_lsn != Lsn::kNone)) return ReadSlowly(page, options);
     const HitPath::Latched hit = hit_path_.TryShared(page, options.hint);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadSlowly(page, options);
     return hit_path_.GuardOf<ReadGuard>(hit, page, PageLatch::Mode::kShared);
@@ -234,6 +240,9 @@ class PageCache {
   // OptimisticGuard. Waits, and for what, as Read does. Errors: see above.
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<OptimisticGuard> ReadOptimistic(
       const PageId& page, const AccessOptions& options) {
+    if (ABSL_PREDICT_FALSE(options.expected_lsn != Lsn::kNone)) {
+      return ReadOptimisticSlowly(page, options);
+    }
     const HitPath::Seen hit = hit_path_.TryOptimistic(page, options.hint);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return ReadOptimisticSlowly(page, options);
     return absl::StatusOr<OptimisticGuard>(absl::in_place, hit_path_.GuardOf(hit, page));
@@ -246,6 +255,7 @@ class PageCache {
   // The page, for changing. Past the end of the file it is made, as by Make. Errors: see above.
   ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<WriteGuard> Write(const PageId& page,
                                                                 const AccessOptions& options) {
+    if (ABSL_PREDICT_FALSE(options.expected_lsn != Lsn::kNone)) return WriteSlowly(page, options);
     const HitPath::Latched hit = hit_path_.TryExclusive(page, options.hint);
     if (ABSL_PREDICT_FALSE(hit.word == nullptr)) return WriteSlowly(page, options);
     return hit_path_.GuardOf<WriteGuard>(hit, page, PageLatch::Mode::kExclusive);
@@ -432,6 +442,8 @@ class PageCache {
   absl::StatusOr<uint64_t> PageCount(FileId file) const;
 
   uint32_t page_bytes() const;
+  // Of these, what users see of each page of the file: the rest is its seal's. NotFound.
+  absl::StatusOr<uint32_t> PayloadBytes(FileId file) const;
   // Changes with Resize.
   size_t frame_count() const;
   CacheStats Stats() const;

@@ -183,8 +183,7 @@ PageCache::Rep::Rep(OwnedParts parts, arena::PageArena* arena, io::IoEngine* eng
             CacheState::BackgroundNeeds{.free_frames = options.free_frames,
                                         .dirty_share = options.dirty_share},
             options.log),
-      hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits,
-               state.page_bytes),
+      hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits),
       background_thread(options.background_thread) {}
 
 absl::Status PageCache::Rep::StartKeeper() {

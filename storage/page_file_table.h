@@ -12,6 +12,7 @@
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/file_scans.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/page_seal.h"
 #include "fixpool/storage/page_words.h"
 #include "fixpool/storage/unsynced_lsns.h"
 
@@ -23,6 +24,10 @@ struct PageFile {
   std::shared_ptr<io::File> file;
   io::FileHandle handle;
   FileWords* words = nullptr;  // of its pages; while it is open
+  // What its pages are sealed with; null: they are not.
+  std::shared_ptr<const PageSeal> seal;
+  uint64_t identity = 0;       // FileOptions::identity
+  uint32_t payload_bytes = 0;  // of a page: all of it but for the seal's trailer
   // The logical end: pages that exist, on disk or (so far) in memory only. Never shrinks.
   uint64_t page_count = 0;
   // CloseFile is at work: nobody else is let in.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/flusher.h"
+#include "fixpool/storage/page_seal.h"
 
 namespace fixpool::storage {
 namespace {
@@ -41,10 +42,26 @@ absl::Status CheckOptions(absl::string_view path, bool read_only, const FileOpti
       absl::StrCat("OpenFile of ", path, ": read_only and preallocate_bytes exclude each other"));
 }
 
+absl::Status CheckSeal(const CacheState& state, absl::string_view path,
+                       const FileOptions& options) {
+  if (options.seal == nullptr) return absl::OkStatus();
+  if (options.identity == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "OpenFile of ", path, ": a sealed file needs an identity of its own, other than 0, which ",
+        "the caller chooses when the file is made; see FileOptions::identity"));
+  }
+  const uint32_t trailer_bytes = options.seal->trailer_bytes();
+  if (trailer_bytes % 8 == 0 && trailer_bytes <= state.page_bytes / 2) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "OpenFile of ", path, ": its seal wants ", trailer_bytes, " of the ", state.page_bytes,
+      " bytes of a page, where a multiple of 8 and at most half can be had"));
+}
+
 // Everything about the file that needs no lock.
 absl::StatusOr<PageFile> Unlisted(CacheState& state, std::shared_ptr<io::File> file,
                                   const FileOptions& options) {
   if (absl::Status status = CheckAlignment(state, *file); !status.ok()) return status;
+  if (absl::Status status = CheckSeal(state, file->path(), options); !status.ok()) return status;
   if (absl::Status status = Preallocate(state, *file, options.preallocate_bytes); !status.ok()) {
     return status;
   }
@@ -52,6 +69,12 @@ absl::StatusOr<PageFile> Unlisted(CacheState& state, std::shared_ptr<io::File> f
   if (!size_bytes.ok()) return size_bytes.status();
   PageFile opened;
   opened.file = std::move(file);
+  opened.payload_bytes = state.page_bytes;
+  if (options.seal != nullptr) {
+    opened.seal = options.seal;
+    opened.identity = options.identity;
+    opened.payload_bytes -= options.seal->trailer_bytes();
+  }
   // A file may end inside a page. A device's last piece, if smaller, cannot be written back.
   const bool partial_page = !opened.file->block_device() && *size_bytes % state.page_bytes != 0;
   opened.page_count = *size_bytes / state.page_bytes + (partial_page ? 1 : 0);
@@ -69,6 +92,11 @@ absl::StatusOr<PageFile*> List(CacheState& state, PageFile file)
   if (!words.ok()) {
     state.files.Remove(id);
     return words.status();
+  }
+  (*words)->set_payload_bytes((*listed)->payload_bytes);
+  if ((*listed)->seal != nullptr) {
+    state.sealed_files.fetch_add(1);
+    state.lsns.StartUsing();
   }
   (*listed)->words = *words;
   state.UpdateWritable(**listed);
@@ -210,6 +238,7 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
   absl::Status status = FlushToClose(state, id, options, deadline);
   if (status.ok()) status = WaitUntilIdle(state, id, deadline);
   std::shared_ptr<io::File> file;
+  std::shared_ptr<const PageSeal> seal;
   io::FileHandle handle;
   {
     io::MutexLock lock(state.mutex);
@@ -219,6 +248,8 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
       return status;
     }
     file = closing.file;  // its descriptor is closed without the lock
+    seal = closing.seal;  // the caller's, and so likewise
+    if (seal != nullptr) state.sealed_files.fetch_sub(1);
     handle = closing.handle;
     DropPages(state, id);
     state.words.Close(id);

@@ -22,7 +22,8 @@ class WriteGuard;
 //   if (!page.ok()) return page.status();
 //   Use(page->bytes());                        // until the guard is dropped
 //
-// Shape: bytes() are PageCache::page_bytes() long and begin at a multiple of that.
+// Shape: bytes() are PageCache::PayloadBytes() of the file long (of one that is not sealed that is
+// PageCache::page_bytes()), and begin at a multiple of page_bytes().
 // Ownership: move-only. Dropping it lets the page go; that is always safe, on any thread. It
 // must not outlive its cache: the cache's destructor CHECKs, and names the page. Using a
 // guard that holds no page (moved from, released, default-made) is a CHECK, too.

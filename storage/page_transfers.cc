@@ -1,6 +1,7 @@
 #include "fixpool/storage/page_transfers.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/storage/mutation.h"
+#include "fixpool/storage/page_sealing.h"
 #include "fixpool/storage/page_writes.h"
 
 namespace fixpool::storage {
@@ -21,7 +23,6 @@ constexpr absl::string_view kJoinedReadUrl = "fixpool/joined_read";
 void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   if (status.ok()) {
-    state.lsns.Reset(index);
     FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
     return;
   }
@@ -36,17 +37,17 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
   if (!state.frames.IsPinned(index)) state.frames.PutFree(index);
 }
 
-void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
+void EndRead(CacheState& state, FrameIndex index, const absl::Status& status, const BadPages& bad)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   --state.FileOf(index).in_flight;
   if (!status.ok()) ++state.counters.read_errors;
-  EndPage(state, index, status);
+  EndPage(state, index, status.ok() ? bad.StatusOf(index) : status);
 }
 
 // A failed one fails nobody: those who wait for a page of it read that page alone (IsOfJoinedRead),
 // and where nobody does, it is as if it had never been asked for.
-void EndJoinedRead(CacheState& state, JoinedTransfer& read, const absl::Status& status)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+void EndJoinedRead(CacheState& state, JoinedTransfer& read, const absl::Status& status,
+                   const BadPages& bad) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   --state.files.at(read.file).in_flight;
   absl::Status of_pages;
   if (!status.ok()) {
@@ -55,7 +56,7 @@ void EndJoinedRead(CacheState& state, JoinedTransfer& read, const absl::Status& 
     of_pages.SetPayload(kJoinedReadUrl, absl::Cord());
   }
   for (const FrameIndex index : read.pages()) {
-    EndPage(state, index, of_pages);
+    EndPage(state, index, status.ok() ? bad.StatusOf(index) : of_pages);
     state.waiters.WakeForPage(index);
   }
   state.joined_reads.Return(&read);
@@ -87,24 +88,67 @@ void EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status,
   messages.push_back(std::move(message));
 }
 
+// Where the pages are that a read has brought, one of them in `alone`; of other transfers none.
+absl::Span<const FrameIndex> PagesRead(CacheState& state, uint64_t user_data,
+                                       FrameIndex& alone) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  const uint32_t index = IndexOf(user_data);
+  if (KindOf(user_data) == TransferKind::kRead) {
+    alone = FrameIndex{index};
+    return absl::MakeConstSpan(&alone, 1);
+  }
+  if (KindOf(user_data) != TransferKind::kJoinedRead) return {};
+  return state.joined_reads[index].pages();  // ours: it has ended
+}
+
 // The file ended before all was read that was asked for: what lies behind, in memory, is whatever
 // the frames held before.
-void ZeroBehindTheEnd(CacheState& state,
-                      const io::IoCompletion& completion) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  const uint32_t index = IndexOf(completion.user_data);
-  const FrameIndex alone{index};
-  absl::Span<const FrameIndex> frames;
-  if (KindOf(completion.user_data) == TransferKind::kRead) {
-    frames = absl::MakeConstSpan(&alone, 1);
-  } else if (KindOf(completion.user_data) == TransferKind::kJoinedRead) {
-    frames = state.joined_reads[index].pages();  // ours: it has ended
-  }
+void ZeroBehindTheEnd(CacheState& state, const io::IoCompletion& completion) {
+  FrameIndex alone;
   uint32_t filled_bytes = completion.transferred_bytes;
-  for (const FrameIndex frame : frames) {
+  for (const FrameIndex frame : PagesRead(state, completion.user_data, alone)) {
     const uint32_t of_page = std::min(filled_bytes, state.page_bytes);
     std::memset(state.DataOf(frame) + of_page, 0, state.page_bytes - of_page);
     filled_bytes -= of_page;
   }
+}
+
+// Pages that are read alone several at a time, for the sake of the lock.
+void VerifyReads(CacheState& state, absl::Span<const io::IoCompletion> completions, BadPages& bad) {
+  std::array<FrameIndex, IoBatch::kCapacity> singles;
+  size_t count = 0;
+  for (const io::IoCompletion& completion : completions) {
+    if (!completion.status.ok()) continue;
+    FrameIndex alone;
+    const absl::Span<const FrameIndex> frames = PagesRead(state, completion.user_data, alone);
+    if (frames.data() != &alone) {
+      VerifyPages(state, frames, bad);
+      continue;
+    }
+    singles[count++] = alone;
+    if (count < singles.size()) continue;
+    VerifyPages(state, singles, bad);
+    count = 0;
+  }
+  VerifyPages(state, absl::MakeConstSpan(singles.data(), count), bad);
+}
+
+// Of a joined write that has not ended.
+absl::Span<const FrameIndex> PagesOfWrite(CacheState& state,
+                                          uint64_t user_data) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  return state.joined_writes[IndexOf(user_data)].pages();  // ours: it has not been submitted
+}
+
+void SealWrites(CacheState& state, absl::Span<const io::IoRequest> requests) {
+  std::array<FrameIndex, IoBatch::kCapacity> frames;
+  size_t count = 0;
+  for (const io::IoRequest& request : requests) {
+    if (KindOf(request.user_data) == TransferKind::kWrite) {
+      frames[count++] = FrameIndex{IndexOf(request.user_data)};
+    } else if (KindOf(request.user_data) == TransferKind::kJoinedWrite) {
+      SealPages(state, PagesOfWrite(state, request.user_data));
+    }
+  }
+  SealPages(state, absl::MakeConstSpan(frames.data(), count));
 }
 
 // Ends `request`, which never reached the engine.
@@ -121,6 +165,7 @@ absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
   const arena::PageHandle handle = state.frames.HandleOf(index);
   if (absl::Status status = CheckHandle(state, index, handle, "read"); !status.ok()) return status;
   AddTransfer(state, TransferKind::kRead, index, handle, batch);
+  state.lsns.Reset(index);
   ++state.counters.reads;
   return absl::OkStatus();
 }
@@ -142,6 +187,7 @@ absl::Status AddToJoinedRead(CacheState& state, JoinedTransfer& read, FrameIndex
   read.pieces[read.count] = {
       .region = handle.region, .data = state.DataOf(index), .length_bytes = state.page_bytes};
   read.frames[read.count++] = index;
+  state.lsns.Reset(index);
   ++state.counters.reads;
   return absl::OkStatus();
 }
@@ -180,6 +226,7 @@ void StartSync(CacheState& state, PageFile& file, IoBatch& batch) {
 }
 
 void Submit(CacheState& state, IoBatch& batch) {
+  SealWrites(state, batch.requests());
   absl::Span<const io::IoRequest> rest = batch.requests();
   std::optional<io::Deadline> deadline;
   while (!rest.empty()) {
@@ -232,6 +279,8 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
   for (const io::IoCompletion& completion : completions) {
     if (completion.status.ok() && !Mutated(Mutation::kNoZeros)) ZeroBehindTheEnd(state, completion);
   }
+  BadPages bad;
+  VerifyReads(state, completions, bad);
   std::vector<std::string> messages;
   {
     io::MutexLock lock(state.mutex);
@@ -240,7 +289,7 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
       --state.transfers;
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:
-          EndRead(state, FrameIndex{index}, completion.status);
+          EndRead(state, FrameIndex{index}, completion.status, bad);
           if (!Mutated(Mutation::kLostWaiter)) state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kWrite:
@@ -248,7 +297,7 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
           state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kJoinedRead:
-          EndJoinedRead(state, state.joined_reads[index], completion.status);
+          EndJoinedRead(state, state.joined_reads[index], completion.status, bad);
           break;
         case TransferKind::kJoinedWrite:
           EndJoinedWrite(state, state.joined_writes[index], completion.status, messages);

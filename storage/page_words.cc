@@ -69,6 +69,7 @@ void FileWords::Enter(FileEntry* entry) {
 void FileWords::Leave() {
   LetNobodyIn();
   set_writable(false);
+  set_payload_bytes(0);
   entry_->flat.store(FlatWords().bits(), std::memory_order_release);
   entry_->words.store(nullptr, std::memory_order_release);
   entry_ = nullptr;

@@ -60,6 +60,9 @@ struct alignas(ABSL_CACHELINE_SIZE) FileEntry {
   std::atomic<uint64_t> generation;
   // Whether writers are let in without the cache's lock.
   std::atomic<bool> writable;
+  // Of each page, what its users see. The same as long as the file is open; to be asked *before* the
+  // generation, which tells whose it was.
+  std::atomic<uint32_t> payload_bytes;
 };
 
 // The words of one file's pages: an array that is there where it was touched.
@@ -100,6 +103,10 @@ class FileWords {
   }
   void LetNobodyIn() { entry_->generation.store(FileEntry::kNobody, std::memory_order_seq_cst); }
   void set_writable(bool writable) { entry_->writable.store(writable, std::memory_order_relaxed); }
+  // Before anybody knows the file's id.
+  void set_payload_bytes(uint32_t bytes) {
+    entry_->payload_bytes.store(bytes, std::memory_order_relaxed);
+  }
 
   // Pages whose words are in the flat range. Grows.
   uint64_t flat_pages() const { return flat_pages_; }

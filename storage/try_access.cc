@@ -37,13 +37,15 @@ std::optional<PageHold> TryAccessPage(CacheState& state, const PageId& page, Pag
                                       Hint hint) {
   FrameIndex frame;
   AtomicPageWord* word;
+  uint32_t payload_bytes;
   {
     io::MutexLock lock(state.mutex);
     frame = TryLatch(state, page, mode, hint);
     if (frame == kNoFrame) return std::nullopt;
     word = state.frames.WordOf(frame);
+    payload_bytes = state.files.at(page.file).payload_bytes;
   }
-  return PageHold(&state, word, state.DataOf(frame), page, state.page_bytes, Load(*word), mode);
+  return PageHold(&state, word, state.DataOf(frame), page, payload_bytes, Load(*word), mode);
 }
 
 }  // namespace fixpool::storage

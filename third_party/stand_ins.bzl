@@ -7,17 +7,18 @@ For Bazel 4 to 6. In a WORKSPACE, after the repository that holds this file:
 
 binds what Fixpool depends on, unless the WORKSPACE has bound it before:
 
-  @liburing, @abseil-cpp, @googletest, @google_benchmark
+  @liburing, @abseil-cpp, @crc32c, @googletest, @google_benchmark
       The system's headers and libraries. The labels are those of the Bazel
       Central Registry, so BUILD files are the same with Bazel 7 and later, where
-      MODULE.bazel fetches the real ones.
+      MODULE.bazel fetches the real ones. @crc32c is ISA-L's CRC32C behind the
+      other library's header, as Debian has no package of that.
   @rules_cc, @rules_shell, @rules_java, @remote_coverage_tools
       What Bazel itself would download at the first cc_test. The first two only
       name native rules.
 
 Libraries are linked statically where the system has an archive of them, so a
 program runs on machines that do not have the -dev packages. Where it has none
-(Debian ships Google Benchmark as a shared object only) or where the environment
+(Debian ships Google Benchmark and ISA-L as shared objects only) or where the environment
 says FIXPOOL_SYSTEM_LIBS=shared, they are linked dynamically.
 """
 
@@ -91,6 +92,20 @@ def _liburing_impl(ctx):
         linkopts = [_link_option(ctx, "uring", "liburing-dev")],
     ))
 
+# Linked only by those who call it: all of ISA-L is one shared object.
+def _crc32c_impl(ctx):
+    ctx.symlink(Label("//third_party:isal/crc32c.h"), "crc32c/crc32c.h")
+    options = ["-Wl,--push-state,--as-needed", _link_option(ctx, "isal", "libisal-dev"), "-Wl,--pop-state"]
+    ctx.file("BUILD.bazel", _HEAD + "\n".join([
+        "cc_library(",
+        "    name = 'crc32c',",
+        "    hdrs = ['crc32c/crc32c.h'],",
+        "    includes = ['.'],",
+        "    linkopts = %s," % repr(options),
+        ")",
+        "",
+    ]))
+
 def _googletest_impl(ctx):
     gmock = _link_option(ctx, "gmock", "libgmock-dev")
     gtest = _link_option(ctx, "gtest", "libgtest-dev")
@@ -121,6 +136,7 @@ def _system_repository(implementation):
     )
 
 _abseil = _system_repository(_abseil_impl)
+_crc32c = _system_repository(_crc32c_impl)
 _liburing = _system_repository(_liburing_impl)
 _googletest = _system_repository(_googletest_impl)
 _google_benchmark = _system_repository(_google_benchmark_impl)
@@ -142,6 +158,7 @@ def fixpool_stand_ins():
     """Binds every stand-in whose name is not taken yet."""
     wanted = {
         "abseil-cpp": _abseil,
+        "crc32c": _crc32c,
         "google_benchmark": _google_benchmark,
         "googletest": _googletest,
         "liburing": _liburing,

@@ -16,6 +16,7 @@
 #include "fixpool/storage/task_scheduler.h"
 #include "gtest/gtest.h"
 #include "tests/storage/level_fixture.h"
+#include "tests/storage/sealed_files.h"
 
 namespace {
 // Of this thread: an engine's own threads are their own business.
@@ -48,6 +49,7 @@ ABSL_ATTRIBUTE_NOINLINE void operator delete(void* memory, std::size_t, std::ali
 namespace fixpool::tests {
 namespace {
 
+using storage::Lsn;
 using storage::PageId;
 
 class PageCacheAllocationTest : public LevelTest {};
@@ -94,6 +96,34 @@ TEST_P(PageCacheAllocationTest, NothingIsAllocatedAfterCreate) {
   EXPECT_GT(after.misses, before.misses);
   EXPECT_GT(after.evictions, before.evictions);
   EXPECT_GT(after.eviction_writes, before.eviction_writes);
+}
+
+// Read and written alone, and read ahead in joined transfers.
+TEST_P(PageCacheAllocationTest, NothingIsAllocatedForSeals) {
+  FIXPOOL_START_OR_SKIP(512);
+  constexpr uint64_t kPages = 2'000;
+  file_ = *cache().OpenFile(scratch_.File("sealed.db"), Sealed());
+  for (uint64_t page = 0; page < kPages; ++page) {
+    if (!cache().Make(Page(page)).ok()) std::abort();
+  }
+  const auto use_all = [&] {
+    for (uint64_t page = 0; page < kPages; ++page) {
+      if (!cache().Read(Page(page)).ok()) std::abort();
+      if (page % 7 != 0) continue;
+      auto writer = cache().Write(Page(page * 7919 % kPages), {.expected_lsn = Lsn::kNone});
+      if (!writer.ok()) std::abort();
+      writer->mutable_bytes()[0] ^= std::byte{1};
+      writer->set_lsn(Lsn{page + 1});
+    }
+  };
+  use_all();
+  const storage::CacheStats before = cache().Stats();
+  const uint64_t allocations_before = allocations;
+  use_all();
+  EXPECT_EQ(allocations - allocations_before, 0u);
+  EXPECT_GT(cache().Stats().eviction_writes, before.eviction_writes + 100);
+  EXPECT_GT(cache().Stats().read_ahead, before.read_ahead + 100);
+  EXPECT_EQ(cache().Stats().seal_errors, 0u);
 }
 
 storage::Task<absl::Status> ChangeOrLook(storage::TaskScheduler&, storage::PageCache& cache,

@@ -98,6 +98,7 @@ TEST_P(PageCacheForkTest, RefusesInTheChild) {
     ExpectRefused(cache().OpenFile(path_).status());
     ExpectRefused(cache().CloseFile(file_));
     ExpectRefused(cache().PageCount(file_).status());
+    ExpectRefused(cache().PayloadBytes(file_).status());
     EXPECT_EQ(cache().Stats().frame_count, 0u);
     EXPECT_TRUE(absl::StrContains(cache().Describe(), "forked child")) << cache().Describe();
     EXPECT_EQ(cache().frame_count(), size_t{kFrames});
