@@ -10,6 +10,7 @@
 #include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/file_changes.h"
 #include "fixpool/storage/file_scans.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_words.h"
@@ -23,8 +24,11 @@ struct PageFile {
   std::shared_ptr<io::File> file;
   io::FileHandle handle;
   FileWords* words = nullptr;  // of its pages; while it is open
-  // The logical end: pages that exist, on disk or (so far) in memory only. Never shrinks.
+  // The logical end: pages that exist, on disk or (so far) in memory only. Truncate alone makes it
+  // less.
   uint64_t page_count = 0;
+  // Allocate, FreePages and Truncate at work, which CloseFile does not begin beside.
+  FileChanges changes;
   // CloseFile is at work: nobody else is let in.
   bool closing = false;
   // Flushes at work, which CloseFile waits for.
