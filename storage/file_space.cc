@@ -50,7 +50,8 @@ class SpaceChange {
 
   // Waits for its turn, then asks `range_of` under the lock what to close, and closes it.
   absl::Status Begin(absl::FunctionRef<absl::StatusOr<PageRange>(const PageFile&)> range_of);
-  // Nothing of the range is in flight any more, and the log tells of what is going to be done.
+  // Nothing of the range is in flight any more, and the log tells of what is going to be done. An
+  // error of the file's sync also.
   absl::Status Settle();
   // The file has been changed: forgets the pages in the range, and opens it. From now on the file
   // has so many pages.
@@ -215,7 +216,9 @@ absl::Status SpaceChange::WaitForTransfers() {
 absl::Status SpaceChange::Settle() {
   if (absl::Status status = WaitForTransfers(); !status.ok()) return status;
   const absl::Status durable = EnsureLog(state_, lsn_, deadline_);
-  return durable.ok() ? durable : Refusal(durable.code(), durable.message());
+  if (!durable.ok()) return Refusal(durable.code(), durable.message());
+  io::MutexLock lock(state_.mutex);
+  return state_.files.at(id_).poison;
 }
 
 void SpaceChange::Drop(PageFile& file) {

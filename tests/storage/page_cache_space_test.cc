@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -187,6 +188,33 @@ TEST_F(PageCacheSpaceTest, AllocateWithoutSpaceIsResourceExhaustedAndChangesNoth
     EXPECT_EQ(*cache().PageCount(file_), 8u);
     EXPECT_EQ(SizeOnDisk(), 8u * kPageBytes);
     EXPECT_EQ(*cache().Allocate(file_, 2), 8u);
+    return "";
+  });
+}
+
+// ext4 keeps what it could reserve, and makes the file longer by it.
+TEST_F(PageCacheSpaceTest, SpaceThatWasReservedInVainIsGivenBack) {
+  FIXPOOL_IN_CHILD([&]() -> std::string {
+    const std::string backing = scratch_.MakeFile("backing", std::string(8 << 20, '\0'));
+    if (std::system(("mkfs.ext4 -q -F " + backing).c_str()) != 0) return "there is no mkfs.ext4";
+    const LoopDevice loop(backing);
+    if (!loop.works()) return loop.why_not();
+    const ScratchDirectory there;
+    if (unshare(CLONE_NEWNS) != 0 ||
+        mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount(loop.path().c_str(), there.path().c_str(), "ext4", 0, nullptr) != 0) {
+      return std::string("cannot mount an ext4 of 8 MiB: ") + std::strerror(errno);
+    }
+    path_ = there.MakeFile("data.db", FileText(8));
+    stack_.emplace(&environment_, 4);
+    file_ = *cache().OpenFile(path_);
+    const absl::Status status = cache().Allocate(file_, 5000).status();
+    EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status;
+    EXPECT_EQ(SizeOnDisk(), 8u * kPageBytes);
+    EXPECT_EQ(ReservedBytes(), 8u * kPageBytes);
+    EXPECT_EQ(*cache().Allocate(file_, 1000), 8u);
+    stack_.reset();
+    if (umount2(there.path().c_str(), MNT_DETACH) != 0) return "umount";
     return "";
   });
 }
@@ -714,6 +742,23 @@ TEST_F(PageCacheSpaceTest, TruncateWhoseSyncDoesNotEndSaysSo) {
   EXPECT_EQ(*cache().PageCount(file_), 4u);
   engine().ReleaseAll();
   EXPECT_TRUE(cache().Truncate(file_, 4).ok());
+}
+
+TEST_F(PageCacheSpaceTest, SyncThatFailsMeanwhileKeepsAFileFromBeingChanged) {
+  Start(8, 8);
+  Change(1);
+  engine().Hold({.operation = IoOperation::kSync});
+  EXPECT_EQ(cache().Flush(file_, absl::Seconds(1)).code(), StatusCode::kDeadlineExceeded);
+  engine().Hold({.operation = IoOperation::kRead});
+  const storage::PageId page = Page(3);
+  ASSERT_EQ(*cache().Prefetch({&page, 1}), 1u);
+  engine().Fail({.operation = IoOperation::kSync}, io::ErrnoStatus(EIO, "the test"));
+  engine().ReleaseAll();
+  // Waits for the read, and takes the end of the sync in with it.
+  const absl::Status status = cache().FreePages(file_, 3, 1);
+  EXPECT_EQ(io::ErrnoOf(status), EIO) << status;
+  EXPECT_TRUE(PageOnDisk(3) == PageText(3));
+  ExpectVersion(3, 0);
 }
 
 TEST_F(PageCacheSpaceTest, TruncateSyncsTheDirectory) {
