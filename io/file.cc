@@ -11,10 +11,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/io/directory.h"
 #include "fixpool/io/error.h"
 
 namespace fixpool::io {
@@ -53,7 +55,6 @@ int OpenRetrying(const std::string& path, int flags, mode_t mode) {
 struct Opened {
   int descriptor;  // or negative, and errno says why
   bool direct;
-  bool made;
 };
 
 // Sleeps until another's lock may have gone; false: it is too late for that.
@@ -78,11 +79,10 @@ absl::Status TakenStatus(const std::string& path, absl::Duration timeout,
 Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, bool may_make,
                   bool claim) {
   const int common = O_CLOEXEC | O_NOCTTY | (options.read_only ? O_RDONLY : O_RDWR);
-  Opened opened{.descriptor = -1, .direct = options.direct != File::DirectIo::kNever, .made = false};
+  Opened opened{.descriptor = -1, .direct = options.direct != File::DirectIo::kNever};
   if (may_make) {
-    // O_EXCL: to know who made it.
+    // O_EXCL: what is removed below is nobody else's.
     const int make = common | O_CREAT | O_EXCL;
-    opened.made = true;
     opened.descriptor = OpenRetrying(path, opened.direct ? make | O_DIRECT : make, options.mode);
     if (opened.descriptor >= 0) return opened;
     if (errno == EINVAL && opened.direct) {
@@ -96,7 +96,7 @@ Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, boo
       opened.descriptor = OpenRetrying(path, make, options.mode);
     }
     if (opened.descriptor >= 0 || errno != EEXIST) return opened;
-    opened = {.descriptor = -1, .direct = options.direct != File::DirectIo::kNever, .made = false};
+    opened = {.descriptor = -1, .direct = options.direct != File::DirectIo::kNever};
   }
   // O_CREAT still: it may be a symbolic link to what is not there.
   const int there = claim ? common | O_EXCL : options.create ? common | O_CREAT : common;
@@ -108,17 +108,14 @@ Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, boo
   return opened;
 }
 
-// A new name is on disk once its directory is.
-absl::Status SyncDirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const std::string directory =
-      slash == std::string::npos ? "." : (slash == 0 ? "/" : path.substr(0, slash));
-  const int descriptor = OpenRetrying(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  if (descriptor < 0) return ErrnoStatus(errno, absl::StrCat("open of directory ", directory));
-  const int error = fsync(descriptor) == 0 ? 0 : errno;
-  close(descriptor);
-  if (error != 0) return ErrnoStatus(error, absl::StrCat("fsync of directory ", directory));
-  return absl::OkStatus();
+// A new name is on disk once its directory is; where the name is a symbolic link, that of what it
+// leads to.
+absl::Status SyncNewName(const std::string& path) {
+  char* const target = realpath(path.c_str(), nullptr);
+  if (target == nullptr) return ErrnoStatus(errno, absl::StrCat("realpath of ", path));
+  absl::Status status = SyncDirectoryOf(target);
+  std::free(target);
+  return status;
 }
 
 }  // namespace
@@ -168,8 +165,9 @@ absl::StatusOr<std::shared_ptr<File>> File::Open(const std::string& path, OpenOp
   if (lock) {
     if (absl::Status status = file->Lock(options, deadline); !status.ok()) return status;
   }
-  if (opened.made) {
-    if (absl::Status status = SyncDirectoryOf(path); !status.ok()) return status;
+  // Made here, by the link that led nowhere, or by somebody else a moment ago.
+  if (options.create && !exists) {
+    if (absl::Status status = SyncNewName(path); !status.ok()) return status;
   }
   return file;
 }
@@ -332,6 +330,22 @@ absl::Status File::Discard(uint64_t offset_bytes, uint64_t length_bytes) {
                                              : ""));
 }
 
+absl::Status File::FreeSpace(uint64_t offset_bytes, uint64_t length_bytes) {
+  if (!block_device_) return Discard(offset_bytes, length_bytes);
+  if (absl::Status possible = CheckRange("FreeSpace", offset_bytes, length_bytes); !possible.ok()) {
+    return possible;
+  }
+  // Not BLKDISCARD, which leaves it open what the range reads as.
+  int result;
+  do {
+    result = fallocate(descriptor_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                       static_cast<off_t>(offset_bytes), static_cast<off_t>(length_bytes));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, absl::StrCat("freeing ", length_bytes, " bytes at offset ",
+                                         offset_bytes, " of block device ", path_));
+}
+
 absl::Status File::Truncate(uint64_t size_bytes) {
   if (fork_guard_.forked()) return fork_guard_.Refusal(absl::StrCat("Truncate of ", path_));
   if (size_bytes > INT64_MAX) {
@@ -344,6 +358,14 @@ absl::Status File::Truncate(uint64_t size_bytes) {
   } while (result != 0 && errno == EINTR);
   if (result == 0) return absl::OkStatus();
   return ErrnoStatus(errno, absl::StrCat("ftruncate of ", path_, " to ", size_bytes, " bytes"));
+}
+
+absl::Status File::SyncName() const {
+  if (fork_guard_.forked()) return fork_guard_.Refusal(absl::StrCat("SyncName of ", path_));
+  struct stat there;
+  const bool leads_here = descriptor_ >= 0 && !block_device_ && stat(path_.c_str(), &there) == 0 &&
+                          there.st_dev == device_ && there.st_ino == inode_;
+  return leads_here ? SyncNewName(path_) : absl::OkStatus();
 }
 
 absl::Status File::Sync() {

@@ -52,7 +52,8 @@ class File {
     kCaller,           // the caller guarantees it by other means
   };
   struct OpenOptions {
-    // Makes the file if it does not exist, and syncs its directory.
+    // Makes the file if it does not exist, and then syncs its directory, so that its name is on
+    // stable storage when Open returns.
     bool create = false;
     bool read_only = false;
     DirectIo direct = DirectIo::kPrefer;
@@ -135,8 +136,15 @@ class File {
   // InvalidArgument: not a range that a file can have; of a device, not whole blocks.
   // OutOfRange: past the end of a device. Unimplemented: the file system or the device cannot.
   virtual absl::Status Discard(uint64_t offset_bytes, uint64_t length_bytes);
+  // The same, but that of a device, too, the range reads as zeros afterwards. Unimplemented: a
+  // device that cannot do both at once.
+  absl::Status FreeSpace(uint64_t offset_bytes, uint64_t length_bytes);
+  // The size becomes that; what is new reads as zeros. On stable storage with the next Sync.
   virtual absl::Status Truncate(uint64_t size_bytes);
-  // fdatasync(2). Once it has failed, a later OK proves nothing: see docs/.
+  // Syncs the directory that its name is in, if path() still leads to this file; else there is
+  // nothing to do. Errors: see directory.h.
+  absl::Status SyncName() const;
+  // fdatasync(2), which includes the size if that has changed ("Notes"). Once it has failed, a later OK proves nothing: see docs/.
   virtual absl::Status Sync();
 
  protected:

@@ -31,6 +31,10 @@ void AccessWaiters::WaitForDirtying(AccessWaiter* waiter, io::Deadline deadline)
   Add(dirtying_, waiter, Place::kDirtying, deadline, /*first=*/false);
 }
 
+void AccessWaiters::WaitForChange(AccessWaiter* waiter, io::Deadline deadline) {
+  Add(change_, waiter, Place::kChange, deadline, /*first=*/false);
+}
+
 WaitList& AccessWaiters::ListOf(const AccessWaiter& waiter) {
   switch (waiter.place_) {
     case Place::kPages:
@@ -39,6 +43,8 @@ WaitList& AccessWaiters::ListOf(const AccessWaiter& waiter) {
       return frames_.list;
     case Place::kDirtying:
       return dirtying_;
+    case Place::kChange:
+      return change_;
     case Place::kTransfers:
     case Place::kNone:
       break;
@@ -97,10 +103,15 @@ void AccessWaiters::WakeIf(Matches matches) {
   WakeIf(frames_.list, matches);
   WakeIf(transfers_.list, matches);
   WakeIf(dirtying_, matches);
+  WakeIf(change_, matches);
 }
 
 void AccessWaiters::WakeForDirtying() {
   WakeIf(dirtying_, [](const AccessWaiter&) { return true; });
+}
+
+void AccessWaiters::WakeForChange() {
+  WakeIf(change_, [](const AccessWaiter&) { return true; });
 }
 
 void AccessWaiters::WakeAll() {

@@ -20,7 +20,7 @@ class AccessWaiter : public WaitNode {
 
  private:
   friend class AccessWaiters;
-  enum class Place : uint8_t { kNone, kPages, kFrames, kTransfers, kDirtying };
+  enum class Place : uint8_t { kNone, kPages, kFrames, kTransfers, kDirtying, kChange };
 
   Place place_ = Place::kNone;  // the list that it is in
   Place turn_ = Place::kNone;   // woken for one of these, and has not looked yet
@@ -29,8 +29,8 @@ class AccessWaiter : public WaitNode {
 };
 
 // All tasks that wait for something of one page cache: for a page in a certain frame (its read,
-// its latch, its write-back), for some frame, for the engine to have room, or for leave to change
-// pages.
+// its latch, its write-back), for some frame, for the engine to have room, for leave to change
+// pages, or for the end of a change of a file (FileChanges).
 //
 //   waiters.WaitForPage(waiter, frame, deadline);   // by its task
 //   ...
@@ -48,6 +48,8 @@ class AccessWaiters {
   void WaitForTransfer(AccessWaiter* waiter, io::Deadline deadline);
   // Until pages may be made dirty again.
   void WaitForDirtying(AccessWaiter* waiter, io::Deadline deadline);
+  // Until pages of a file are open again that were closed because it changes.
+  void WaitForChange(AccessWaiter* waiter, io::Deadline deadline);
   // It waits no more, without having been woken.
   void Remove(AccessWaiter* waiter);
   // It has looked, or will not. True: it had a turn, does not wait for the same again, and perhaps
@@ -59,6 +61,7 @@ class AccessWaiters {
   void WakeForFrames(uint32_t count) { WakeFirst(frames_, count); }
   void WakeForTransfers(uint32_t count) { WakeFirst(transfers_, count); }
   void WakeForDirtying();
+  void WakeForChange();
   // What the tasks wait for will not come as expected: all look.
   void WakeAll();
 
@@ -95,6 +98,7 @@ class AccessWaiters {
   Queue frames_;
   Queue transfers_;
   WaitList dirtying_;
+  WaitList change_;
   size_t size_ = 0;
   io::Deadline next_deadline_ = io::Deadline::Infinite();
 };

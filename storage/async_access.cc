@@ -101,6 +101,9 @@ void AsyncAccess::Enlist() {
     case PageAccess::Reason::kDirtying:
       state_.waiters.WaitForDirtying(this, *deadline_);
       break;
+    case PageAccess::Reason::kChange:
+      state_.waiters.WaitForChange(this, *deadline_);
+      break;
     default:
       state_.waiters.WaitForPage(this, access_.frame(), *deadline_);
       break;

@@ -17,6 +17,7 @@ namespace {
 CompletionReaper::Wanted WantedFor(PageAccess::Reason reason) {
   switch (reason) {
     case PageAccess::Reason::kLatch:
+    case PageAccess::Reason::kChange:
       return CompletionReaper::Wanted::kSignal;
     case PageAccess::Reason::kFrames:
     case PageAccess::Reason::kDirtying:

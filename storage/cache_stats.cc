@@ -12,11 +12,11 @@ std::string CacheStats::ToString() const {
       " in the background; ", joined_writes, " joined), ", syncs, " syncs, ", log_calls,
       " calls of the log; errors: ", read_errors, " read, ", write_errors, " write, ", sync_errors,
       " sync, ", log_errors, " log, ", seal_errors, " seal, ", lost_writes, " lost writes; ",
-      evictions, " evictions (", eviction_writes, " writes for them), ", moves,
-      " moves; frames: ", frame_count, " = ", free_frames, " free + ", clean_frames, " clean + ",
-      dirty_frames, " dirty + ", in_flight_frames, " in flight; ", pinned_frames, " pinned, ",
-      failing_frames, " cannot be written; tables: ", metadata_bytes, " bytes, ", word_bytes,
-      " of them words");
+      evictions, " evictions (", eviction_writes, " writes for them), ", moves, " moves, ", dropped,
+      " dropped, ", unreserved, " without reserved space; frames: ", frame_count, " = ",
+      free_frames, " free + ", clean_frames, " clean + ", dirty_frames, " dirty + ",
+      in_flight_frames, " in flight; ", pinned_frames, " pinned, ", failing_frames,
+      " cannot be written; tables: ", metadata_bytes, " bytes, ", word_bytes, " of them words");
 }
 
 }  // namespace fixpool::storage

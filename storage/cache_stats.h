@@ -43,6 +43,8 @@ struct CacheStats {
   uint64_t evictions = 0;        // pages that gave way to others; all of them clean
   uint64_t eviction_writes = 0;  // writes started to make pages clean for that
   uint64_t moves = 0;            // pages that changed frames for a Resize
+  uint64_t dropped = 0;          // pages that FreePages and Truncate found in memory
+  uint64_t unreserved = 0;       // pages of Allocate that no disk space could be reserved for
 
   // Frames: frame_count = free + clean + dirty + in_flight. During a Resize with those that are to
   // go, which PageCache::frame_count() leaves out.

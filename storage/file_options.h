@@ -1,8 +1,6 @@
 #ifndef FIXPOOL_STORAGE_FILE_OPTIONS_H_
 #define FIXPOOL_STORAGE_FILE_OPTIONS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <sys/types.h>
 
 #include <cstdint>
@@ -11,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "fixpool/io/file.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_seal.h"
 
 namespace fixpool::storage {
@@ -50,6 +49,21 @@ struct CloseOptions {
   // cannot be written any more, and for one that is going to be deleted.
   bool discard_changes = false;
   // Absent: PageCache::Options::default_flush_timeout.
+  std::optional<absl::Duration> timeout = std::nullopt;
+};
+
+// How PageCache::Allocate, FreePages and Truncate change what a file consists of.
+struct SpaceOptions {
+  // Of the first record of the caller's log that tells of the change: before pages are freed or
+  // cut off the log is made durable up to there, and from there on OldestDirtyLsn() wants it until
+  // the change is on stable storage. kNone: OldestDirtyLsn() goes by what WriteAheadLog::NextLsn()
+  // says at the time of the call.
+  Lsn lsn = Lsn::kNone;
+  // Allocate: an error (Unimplemented) where the file system cannot reserve space, instead of pages
+  // whose writes may find the disk full; CacheStats::unreserved counts those.
+  bool require_reserved = false;
+  // For the changes of others of the same file, for transfers, for the log and the sync. Absent:
+  // PageCache::Options::default_flush_timeout.
   std::optional<absl::Duration> timeout = std::nullopt;
 };
 

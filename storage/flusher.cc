@@ -54,20 +54,35 @@ absl::Status Flusher::RunUpTo(Lsn up_to) {
   });
 }
 
+absl::Status Flusher::RunSyncAlone() {
+  {
+    io::MutexLock lock(state_.mutex);
+    if (absl::Status status = Enter(/*closing=*/false); !status.ok()) return status;
+    ++file_->flushes;
+  }
+  absl::Status status = Sync();
+  End();
+  return status;
+}
+
 absl::Status Flusher::Begin(bool closing) {
   if (absl::Status status = CheckNotInHook("Flush"); !status.ok()) return status;
   io::MutexLock lock(state_.mutex);
+  if (absl::Status status = Enter(closing); !status.ok()) return status;
+  if (absl::Status status = CheckOwnGuards(); !status.ok()) return status;
+  AddItems();
+  ++file_->flushes;
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::Enter(bool closing) {
   file_ = state_.files.Find(file_id_);
   if (file_ == nullptr) return UnknownFileStatus(file_id_);
   if (file_->closing != closing) {
     return absl::FailedPreconditionError(
         absl::StrCat("Flush of ", file_->path(), ": it is being closed"));
   }
-  if (!file_->poison.ok()) return file_->poison;
-  if (absl::Status status = CheckOwnGuards(); !status.ok()) return status;
-  AddItems();
-  ++file_->flushes;
-  return absl::OkStatus();
+  return file_->poison;
 }
 
 absl::Status Flusher::CheckOwnGuards() const {
@@ -187,7 +202,8 @@ Flusher::Look Flusher::LookAt(Item& item, RunWriter& writer, IoBatch& batch) {
   const BusyFrame& busy = capture.busy();
   if (frame.state != FrameState::kResident || !frame.HoldsPageOf(file_id_) ||
       frame.page_number() != item.page_number) {
-    return Look::kDone;  // it left, which only pages do that were written
+    return Look::kDone;  // it left, which only pages do that were written, or dropped with their
+                         // place
   }
   if (item.in_flight) {
     if (busy.latch.write_back() && busy.write_number == item.write_number) {
@@ -217,6 +233,8 @@ Flusher::Look Flusher::LookAt(Item& item, RunWriter& writer, IoBatch& batch) {
 
 Flusher::Look Flusher::StartItem(Item& item, const BusyFrame& busy, RunWriter& writer,
                                  IoBatch& batch) {
+  // It is going to be dropped, or else to be written after that.
+  if (state_.frames[item.frame].closing && !file_->closing) return Look::kLatched;
   if (busy.latch.held_exclusively()) {
     BeginLatchWait(item);
     return Look::kLatched;

@@ -42,6 +42,8 @@ class Flusher {
   // The same of those pages alone whose first-dirty LSN is not above `up_to`; without the sync if
   // all that was written of these is on stable storage.
   absl::Status RunUpTo(Lsn up_to);
+  // The sync alone, which begins after this call.
+  absl::Status RunSyncAlone();
 
  private:
   struct Item {
@@ -55,6 +57,7 @@ class Flusher {
   // What a look at an item found.
   enum class Look : uint8_t { kDone, kInFlight, kLatched, kLog, kNoRoom };
 
+  absl::Status Enter(bool closing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   absl::Status Begin(bool closing) ABSL_LOCKS_EXCLUDED(state_.mutex);
   // Writes, and syncs if `needs_sync` says so, under the lock, once the pages are written.
   template <typename NeedsSync>

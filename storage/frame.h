@@ -35,7 +35,8 @@ struct Frame {
   uint64_t file_slot : kSlotBits;
   uint64_t busy : kBusyBits;  // of its BusyFrame; 0: there is none, all is calm
   FrameState state : 2;
-  bool closing : 1;               // kResident: its file is being closed, and its word stays guarded
+  bool closing : 1;               // its file is being closed, or its place in it (FileChanges): its
+                                  // word stays guarded, and it is neither written nor moved
   uint32_t page_low;              // kFree, in the list of those: the next one
   uint32_t generation_half : 31;  // of its page in the arena; that is odd
   bool dirty : 1;  // kResident: the bytes are newer than what was written last. Never

@@ -78,8 +78,8 @@ class VictimSearch {
     }
     if (capture.busy().write_failed && !retry_failed_) return Verdict::kSkip;
     const PageFile& file = state.FileOf(index);
-    // Whoever closes a file has waited for its last transfer.
-    if (file.closing || !file.poison.ok()) return Verdict::kSkip;
+    // Whoever closes a file, or its place in it, has waited for its last transfer.
+    if (frame.closing || !file.poison.ok()) return Verdict::kSkip;
     if (!LogAllowsWrite(state, index)) {
       const bool enough = ++log_skips_ >= kLogSkipsPerSearch && !clean_ones_exist;
       return enough ? Verdict::kStop : Verdict::kSkip;

@@ -177,7 +177,7 @@ bool LeavingFrames::CanMove(FrameIndex index) const {
   }
   const PageFile& file = state_.FileOf(index);
   // Whoever closes a file, or flushes it, looks for its pages where they were.
-  return !file.closing && !(frame.dirty && file.flushes > 0);
+  return !frame.closing && !(frame.dirty && file.flushes > 0);
 }
 
 // Nobody can look at the page from Unbind to Bind, but for those who began before and who will

@@ -56,6 +56,11 @@ PageAccess::Next PageAccess::Look(IoBatch& batch, ReadAheadPlan& plan) {
 PageAccess::Outcome PageAccess::Step(IoBatch& batch, ReadAheadPlan& plan) {
   PageFile* const file = CheckFile();
   if (file == nullptr) return Outcome::kFailed;
+  // One that is attached has come before, and was waited for or seen.
+  if (!attached_ && file->changes.IsClosed(page_.page_number)) {
+    frame_ = kNoFrame;
+    return Wait(Reason::kChange);
+  }
   if (!attached_) frame_ = state_.Find(page_);
   if (!noted_) NoteForScans(*file, plan);
   if (frame_ == kNoFrame) return BringIn(*file, batch);
@@ -341,6 +346,9 @@ absl::Status PageAccess::DeadlineStatus() const {
                        state_.frames.frame_count(),
                        " frames), and they are written more slowly than others are ",
                        "changed. Allow a longer timeout, or give the cache more memory"));
+    case Reason::kChange:
+      return absl::DeadlineExceededError(
+          absl::StrCat(what, "another thread allocates, frees or truncates pages there"));
     case Reason::kTransfers:
       return absl::DeadlineExceededError(absl::StrCat(
           what, "all of the engine's ", state_.engine->depth(), " transfers are still in flight"));

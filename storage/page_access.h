@@ -43,7 +43,15 @@ class PageAccess {
     kFailed,   // error()
     kWait,     // look again when reason() may have gone
   };
-  enum class Reason : uint8_t { kRead, kLatch, kWriteBack, kFrames, kTransfers, kDirtying };
+  enum class Reason : uint8_t {
+    kRead,
+    kLatch,
+    kWriteBack,
+    kFrames,
+    kTransfers,
+    kDirtying,
+    kChange
+  };
   enum class Caller : uint8_t {
     kThread,  // sleeps: what this thread holds nobody will let go of meanwhile
     kTask,    // gives way to other tasks of its thread, which may hold what it waits for

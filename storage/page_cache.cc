@@ -13,6 +13,7 @@
 #include "fixpool/storage/cache_resize.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/checkpoint.h"
+#include "fixpool/storage/file_space.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/keeper_thread.h"
 #include "fixpool/storage/page_cache_rep.h"
@@ -226,6 +227,22 @@ absl::Status PageCache::FlushAll(std::optional<absl::Duration> timeout) {
   if (forked()) return Refusal("PageCache::FlushAll");
   CacheState& state = rep_->state;
   return FlushAllFiles(state, state.DeadlineAfter(timeout, state.timeouts.flush));
+}
+
+absl::StatusOr<PageNumber> PageCache::Allocate(FileId file, uint64_t pages, SpaceOptions options) {
+  if (forked()) return Refusal("PageCache::Allocate");
+  return AllocatePages(rep_->state, file, pages, options);
+}
+
+absl::Status PageCache::FreePages(FileId file, PageNumber first, uint64_t count,
+                                  SpaceOptions options) {
+  if (forked()) return Refusal("PageCache::FreePages");
+  return FreeFilePages(rep_->state, file, first, count, options);
+}
+
+absl::Status PageCache::Truncate(FileId file, uint64_t page_count, SpaceOptions options) {
+  if (forked()) return Refusal("PageCache::Truncate");
+  return TruncateFile(rep_->state, file, page_count, options);
 }
 
 std::optional<Lsn> PageCache::OldestDirtyLsn() const {

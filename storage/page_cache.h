@@ -54,9 +54,9 @@ namespace fixpool::storage {
 // page's place in its file. A page is in memory once, whoever asks for it. Where a file is sealed
 // (FileOptions::seal), guards show PayloadBytes() of each page and the seal has the rest.
 // The end of a file: its pages are those that were there when it was opened, plus those that
-// were made since. What a page holds that was never on disk (the rest of a last page that the
-// file ends in, a hole, a new page) is zeros; nobody ever sees, and no disk ever gets, what a
-// frame held before.
+// were made since, or as Allocate and Truncate say. What a page holds that was never on disk (the
+// rest of a last page that the file ends in, a hole, a new page) is zeros; nobody ever sees, and no
+// disk ever gets, what a frame held before.
 //
 // Durability: Flush says when. Until then a changed page reaches the disk at some time or
 // never; it is written when its frame is wanted for another. The destructor writes nothing:
@@ -390,6 +390,55 @@ class PageCache {
   // Flush of each open file that is writable, one after the other, within `timeout` in all;
   // the first error, after all have been tried.
   absl::Status FlushAll(std::optional<absl::Duration> timeout = std::nullopt);
+
+  // ---- What a file consists of: see docs/file_operations.md ----
+  //
+  // Errors of all three: NotFound; FailedPrecondition: the file was opened read-only, or is being
+  // closed, or this is called from within WriteAheadLog::EnsureDurable; that of a sync that failed
+  // before (see Flush); DeadlineExceeded: not within SpaceOptions::timeout. Nothing has changed
+  // then, unless it says otherwise. Others by errno, of the system call that is named. They wait
+  // for each other, if they are about the same file, in the order in which they came; who wants a
+  // page that they are about waits for them.
+
+  // Makes the file longer by so many pages, and returns the first: no other call, and no Make or
+  // Write past the end, gets one of these. Nothing is read or written: disk space is reserved
+  // (io::File::Preallocate), and the pages read as zeros until somebody changes them. On stable
+  // storage with the next Flush; after a crash before that, the file may be as long as before.
+  // InvalidArgument: 0 pages, or more than a file can have. ResourceExhausted: no disk space.
+  // OutOfRange: a block device, which has all its pages from the start; or the file system has no
+  // files as large as that. Unimplemented: SpaceOptions::require_reserved.
+  absl::StatusOr<PageNumber> Allocate(FileId file, uint64_t pages, SpaceOptions options);
+  absl::StatusOr<PageNumber> Allocate(FileId file, uint64_t pages) {
+    return Allocate(file, pages, SpaceOptions());
+  }
+  // Nobody needs what pages [first, first + count) hold: they are forgotten without being written,
+  // and their disk space is given back. From then on they read as zeros, and can be used as before.
+  // On stable storage with the next Flush; after a crash before that, each may hold what it held.
+  // InvalidArgument: no pages. OutOfRange: not all of them exist. FailedPrecondition also: one is
+  // held by a guard or waited for; the message names it. Unimplemented: the file system cannot
+  // punch holes (or the block device cannot do so and read as zeros); Make them anew, then. Of an
+  // error other than these that the kernel gives, the pages in memory are as they were, and on disk
+  // each as it was, or zeros.
+  absl::Status FreePages(FileId file, PageNumber first, uint64_t count, SpaceOptions options);
+  absl::Status FreePages(FileId file, PageNumber first, uint64_t count) {
+    return FreePages(file, first, count, SpaceOptions());
+  }
+  // The file consists of `page_count` pages, and is exactly as long. What lay behind is forgotten
+  // without being written, and does not come back: OK means that the new length is on stable
+  // storage. What is new reads as zeros; for space to be reserved, Allocate.
+  // InvalidArgument: more than a file can have. FailedPrecondition also: as for FreePages.
+  // Unimplemented: a block device.
+  // Of errors whose message is of a sync, and DeadlineExceeded of one: the file has been truncated,
+  // and whether it is after a crash is unknown.
+  absl::Status Truncate(FileId file, uint64_t page_count, SpaceOptions options);
+  absl::Status Truncate(FileId file, uint64_t page_count) {
+    return Truncate(file, page_count, SpaceOptions());
+  }
+  // CloseFile with discard_changes: forgets the file's pages without writing any, and closes it.
+  // The way out of a file whose sync has failed, and before one is removed (io::RemoveFile).
+  absl::Status Drop(FileId file, std::optional<absl::Duration> timeout = std::nullopt) {
+    return CloseFile(file, {.discard_changes = true, .timeout = timeout});
+  }
 
   // ---- For recovery: see docs/write_ahead_logging.md ----
 

@@ -10,6 +10,7 @@
 #include "fixpool/io/file.h"
 #include "fixpool/io/io_engine.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/file_changes.h"
 #include "fixpool/storage/file_scans.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_seal.h"
@@ -28,8 +29,11 @@ struct PageFile {
   std::shared_ptr<const PageSeal> seal;
   uint64_t identity = 0;       // FileOptions::identity
   uint32_t payload_bytes = 0;  // of a page: all of it but for the seal's trailer
-  // The logical end: pages that exist, on disk or (so far) in memory only. Never shrinks.
+  // The logical end: pages that exist, on disk or (so far) in memory only. Truncate alone makes it
+  // less.
   uint64_t page_count = 0;
+  // Allocate, FreePages and Truncate at work, which CloseFile does not begin beside.
+  FileChanges changes;
   // CloseFile is at work: nobody else is let in.
   bool closing = false;
   // Flushes at work, which CloseFile waits for.

@@ -123,6 +123,10 @@ absl::Status BeginClose(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUI
     return absl::FailedPreconditionError(
         absl::StrCat("CloseFile of ", file->path(), ": another thread is closing it"));
   }
+  if (file->changes.any()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "CloseFile of ", file->path(), ": another thread allocates, frees or truncates pages"));
+  }
   // From now on whoever latches a page without the lock lets go of it again, and soon nobody
   // can any more.
   file->words->LetNobodyIn();
@@ -255,6 +259,7 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     state.words.Close(id);
     state.files.Remove(id);
     state.FramesChanged();
+    state.LiftThrottle();
   }
   // Nothing is in flight on it; and whatever the engine says, the file is closed.
   if (absl::Status removed = state.engine->RemoveFile(handle, deadline); !removed.ok()) {

@@ -24,7 +24,8 @@ Outcome StartOne(CacheState& state, const PageId& page, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   // The file may have been closed since it was checked, but only now, which is no error.
   const PageFile* const file = state.files.Find(page.file);
-  if (file == nullptr || file->closing || page.page_number >= file->page_count) {
+  if (file == nullptr || file->closing || page.page_number >= file->page_count ||
+      file->changes.IsClosed(page.page_number)) {
     return Outcome::kSkipped;
   }
   // Found out just now: what was evicted may or may not have reached the disk.

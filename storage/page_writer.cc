@@ -36,8 +36,8 @@ bool PageWriter::CanWrite(FrameIndex index) const {
   const Frame& frame = state_.frames[index];
   if (frame.state != FrameState::kResident || !frame.dirty) return false;
   const PageFile& file = state_.FileOf(index);
-  // Who closes a file writes its pages himself.
-  if (file.closing || !file.poison.ok()) return false;
+  // Who closes a file writes its pages himself; who closes a part of it wants none written.
+  if (frame.closing || !file.poison.ok()) return false;
   const FrameTable::Capture capture(state_.frames, index);
   const BusyFrame& busy = capture.busy();
   if (!busy.latch.CanBeginWriteBack()) return false;

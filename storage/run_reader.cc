@@ -11,7 +11,7 @@ namespace fixpool::storage {
 RunReader::Step RunReader::Next(IoBatch& batch) {
   PageFile* const file = state_.files.Find(run_.file);
   if (file == nullptr || file->closing || !file->poison.ok()) return End(Step::kDone, batch);
-  run_.end = std::min<PageNumber>(run_.end, file->page_count);
+  run_.end = std::min({run_.end, file->page_count, file->changes.NextClosed(next_)});
   const PageNumber before = next_;
   const bool missing = PassOverResidents();
   if (next_ != before) HandOver(batch);

@@ -39,7 +39,8 @@ class RunReader {
   };
   enum class Step : uint8_t {
     kMore,
-    kDone,   // up to the end of the run, or of the file; or the file takes no reads any more
+    kDone,   // up to the end of the run, or of the file, or to where it is closed for a change; or
+             // the file takes no reads any more
     kStuck,  // next() could not be started
   };
   // Of the pages of one step, at most.

@@ -14,7 +14,8 @@ bool MayAccess(const PageFile* file, PageLatch::Mode mode) {
 // The frame of the page, latched; kNoFrame: not now.
 FrameIndex TryLatch(CacheState& state, const PageId& page, PageLatch::Mode mode, Hint hint)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  if (!MayAccess(state.files.Find(page.file), mode)) return kNoFrame;
+  const PageFile* const file = state.files.Find(page.file);
+  if (!MayAccess(file, mode) || file->changes.IsClosed(page.page_number)) return kNoFrame;
   const FrameIndex index = state.Find(page);
   if (index == kNoFrame || state.frames[index].state != FrameState::kResident) return kNoFrame;
   if (mode == PageLatch::Mode::kExclusive && !state.frames[index].dirty && state.MustNotDirty()) {

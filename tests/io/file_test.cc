@@ -419,6 +419,34 @@ TEST_F(FileTest, SyncSucceedsOnAFileAndFailsOnAPipe) {
   close(ends[1]);
 }
 
+TEST_F(FileTest, FreedSpaceReadsAsZerosAndTheSizeStays) {
+  const std::string path = scratch_.MakeFile("data", PatternBytes(1, 16384));
+  const auto file = File::Open(path);
+  ASSERT_TRUE(file.ok());
+  const absl::Status status = (*file)->FreeSpace(4096, 8192);
+  if (absl::IsUnimplemented(status)) GTEST_SKIP() << status;
+  ASSERT_TRUE(status.ok()) << status;
+  std::string expected = PatternBytes(1, 16384);
+  expected.replace(4096, 8192, 8192, '\0');
+  EXPECT_TRUE(ReadWholeFile(path) == expected);
+  EXPECT_TRUE(absl::IsInvalidArgument((*file)->FreeSpace(0, 0)));
+}
+
+TEST_F(FileTest, FreedSpaceOfADeviceReadsAsZerosToo) {
+  const std::string backing = scratch_.MakeFile("backing", PatternBytes(1, 1 << 20));
+  const LoopDevice loop(backing);
+  if (!loop.works()) GTEST_SKIP() << loop.why_not();
+  const auto file = File::Open(loop.path());
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE(absl::IsOutOfRange((*file)->FreeSpace(1 << 20, 4096)));
+  const absl::Status status = (*file)->FreeSpace(4096, 8192);
+  if (absl::IsUnimplemented(status)) GTEST_SKIP() << status;
+  ASSERT_TRUE(status.ok()) << status;
+  std::string expected = PatternBytes(1, 1 << 20);
+  expected.replace(4096, 8192, 8192, '\0');
+  EXPECT_TRUE(ReadWholeFile(backing) == expected);
+}
+
 // A file system of our own with 1 MiB, in a mount namespace that ends with the child.
 TEST_F(FileTest, PreallocateWithoutSpaceIsResourceExhausted) {
   FIXPOOL_IN_CHILD([&]() -> std::string {

@@ -95,6 +95,10 @@ TEST_P(PageCacheForkTest, RefusesInTheChild) {
     ExpectRefused(cache().Flush(file_));
     ExpectRefused(cache().FlushAll());
     ExpectRefused(cache().Resize(1 << 20));
+    ExpectRefused(cache().Allocate(file_, 1).status());
+    ExpectRefused(cache().FreePages(file_, 0, 1));
+    ExpectRefused(cache().Truncate(file_, 1));
+    ExpectRefused(cache().Drop(file_));
     ExpectRefused(cache().OpenFile(path_).status());
     ExpectRefused(cache().CloseFile(file_));
     ExpectRefused(cache().PageCount(file_).status());
