@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/thread_holds.h"
 
 namespace fixpool::storage {
@@ -207,6 +208,7 @@ void Flusher::EndLatchWait(Item& item) {
 }
 
 absl::Status Flusher::Sync() {
+  if (Mutated(Mutation::kSkipSync)) return absl::OkStatus();
   IoBatch batch;
   std::optional<uint64_t> target;
   while (true) {
