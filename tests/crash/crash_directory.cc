@@ -79,8 +79,8 @@ void CrashDirectory::Sync() {
   std::filesystem::rename(fresh, host_path_ + "/entries");
 }
 
-void CrashDirectory::SyncAll() {
-  for (const auto& [name, file] : entries_) file->Sync();
+void CrashDirectory::SyncAll(Dice& dice) {
+  for (const auto& [name, file] : entries_) file->Sync(dice);
   Sync();
 }
 

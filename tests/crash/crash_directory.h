@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/crash/crash_file.h"
+#include "tests/crash/dice.h"
 
 namespace fixpool::tests {
 
@@ -42,7 +43,7 @@ class CrashDirectory {
 
   void Sync();
   // Everything, as when it is unmounted in good order.
-  void SyncAll();
+  void SyncAll(Dice& dice);
 
  private:
   std::string HostPath(uint64_t inode) const;

@@ -53,7 +53,8 @@ void CrashFile::Write(uint64_t offset, std::span<const char> bytes) {
     const uint64_t stop = std::min((sector + 1) * kSectorBytes, end);
     char* const here = volatile_.data() + at;
     const char* const from = bytes.data() + (at - offset);
-    if (stop > old_size || std::memcmp(here, from, stop - at) != 0) {
+    const bool dropped = dropped_.erase(sector) > 0;
+    if (dropped || stop > old_size || std::memcmp(here, from, stop - at) != 0) {
       std::memcpy(here, from, stop - at);
       unsynced_.insert(sector);
     }
@@ -66,6 +67,7 @@ void CrashFile::Truncate(uint64_t size_bytes) {
   volatile_.resize(size_bytes);
   const uint64_t sectors = (size_bytes + kSectorBytes - 1) / kSectorBytes;
   unsynced_.erase(unsynced_.lower_bound(sectors), unsynced_.end());
+  dropped_.erase(dropped_.lower_bound(sectors), dropped_.end());
 }
 
 void CrashFile::Clear(uint64_t offset, uint64_t length) {
@@ -89,7 +91,8 @@ void CrashFile::PersistSector(uint64_t sector) {
   durable_bytes_ = std::max(durable_bytes_, offset + bytes.size());
 }
 
-void CrashFile::Sync() {
+void CrashFile::Sync(Dice& dice) {
+  ForgetSome(dice);
   PersistShrinking();
   for (const uint64_t sector : unsynced_) PersistSector(sector);
   unsynced_.clear();
@@ -116,17 +119,25 @@ size_t CrashFile::PersistSome(Dice& dice) {
 size_t CrashFile::FailSync(Dice& dice) {
   PersistSome(dice);
   const size_t forgotten = unsynced_.size();
-  for (const uint64_t sector : unsynced_) {
-    if (dice.Chance(0.5)) continue;
-    const std::span<char> bytes = SectorAt(sector);
-    std::memset(bytes.data(), 0, bytes.size());
-    // What lies past the durable end stays zeros.
-    EndUnless(pread(descriptor_, bytes.data(), bytes.size(),
-                    static_cast<off_t>(sector * kSectorBytes)) >= 0,
-              "reading the durable image");
-  }
+  dropped_.merge(unsynced_);
   unsynced_.clear();
   return forgotten;
+}
+
+void CrashFile::ForgetSome(Dice& dice) {
+  for (auto it = dropped_.begin(); it != dropped_.end();) {
+    if (dice.Chance(0.5)) {
+      ++it;
+      continue;
+    }
+    const std::span<char> bytes = SectorAt(*it);
+    std::memset(bytes.data(), 0, bytes.size());
+    // What lies past the durable end stays zeros.
+    EndUnless(
+        pread(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(*it * kSectorBytes)) >= 0,
+        "reading the durable image");
+    it = dropped_.erase(it);
+  }
 }
 
 }  // namespace fixpool::tests

@@ -16,7 +16,7 @@ namespace fixpool::tests {
 //
 //   CrashFile file(7, descriptor);         // begins as the host's file is
 //   file.Write(0, bytes);                  // in memory
-//   file.Sync();                           // and now in the host's file
+//   file.Sync(dice);                       // and now in the host's file
 //   file.PersistSome(dice);                // or some sectors of it, unasked, as disks do
 //   file.FailSync(dice);                   // or some, and the rest is forgotten
 //
@@ -48,23 +48,27 @@ class CrashFile {
   // Zeros in place of what is there, as far as the file goes.
   void Clear(uint64_t offset, uint64_t length);
 
-  void Sync();
+  void Sync(Dice& dice);
   // Makes a random choice of what is unsynced durable. Returns how many sectors.
   size_t PersistSome(Dice& dice);
-  // A sync that fails: a random choice becomes durable, the rest counts as clean and never will.
-  // Of that, some reads as on disk at once (the kernel dropped the page), some as it was written.
-  // Returns how many sectors were forgotten.
+  // A sync that fails: a random choice becomes durable, the rest counts as clean and never will be,
+  // unless it is written again. It reads as it was written up to the next sync, which succeeds, and
+  // some of it as on disk from then on: the kernel has dropped the pages. (Not before: who reads
+  // while the error is on its way to him could do nothing about it.) Returns how many sectors were
+  // forgotten.
   size_t FailSync(Dice& dice);
 
  private:
   std::span<char> SectorAt(uint64_t sector);
   void PersistShrinking();
+  void ForgetSome(Dice& dice);
   void PersistSector(uint64_t sector);
 
   const uint64_t inode_;
   const int descriptor_;
   std::vector<char> volatile_;
-  std::set<uint64_t> unsynced_;  // sectors in which the images may differ
+  std::set<uint64_t> unsynced_;  // sectors in which the images may differ ...
+  std::set<uint64_t> dropped_;   // ... and those that a failed sync has left so
   uint64_t durable_bytes_;       // of the host's file
   uint64_t shrunk_to_;           // the smallest size since the last sync
 };

@@ -184,7 +184,7 @@ int Sync(const char*, int, fuse_file_info* info) {
     system.counts->Add(Counted::kDroppedSector, open.file->FailSync(system.dice));
     return -EIO;
   }
-  open.file->Sync();
+  open.file->Sync(system.dice);
   system.counts->Add(Counted::kSync);
   return 0;
 }
@@ -263,7 +263,7 @@ int Serve(FileSystem& system, const std::string& mount) {
   std::puts("mounted");
   std::fflush(stdout);
   fuse_loop(fuse);
-  system.directory.SyncAll();
+  system.directory.SyncAll(system.dice);
   fuse_remove_signal_handlers(fuse_get_session(fuse));
   fuse_unmount(fuse);
   fuse_destroy(fuse);

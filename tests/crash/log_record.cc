@@ -61,6 +61,7 @@ bool LogRecord::Page::ApplyTo(uint64_t transaction, AccountPage* page) const {
     *page = *image;
     return page->Whole(number);
   }
+  if (page->number == number && page->version >= version) return true;  // it was written since
   if (page->number != number || page->version + 1 != version) return false;
   page->version = version;
   page->transaction = transaction;
