@@ -27,9 +27,23 @@ void AccessWaiters::WaitForTransfer(AccessWaiter* waiter, io::Deadline deadline)
   Add(transfers_.list, waiter, Place::kTransfers, deadline, waiter->turn_ == Place::kTransfers);
 }
 
+void AccessWaiters::WaitForDirtying(AccessWaiter* waiter, io::Deadline deadline) {
+  Add(dirtying_, waiter, Place::kDirtying, deadline, /*first=*/false);
+}
+
 WaitList& AccessWaiters::ListOf(const AccessWaiter& waiter) {
-  if (waiter.place_ == Place::kPages) return BucketOf(waiter.frame_);
-  return waiter.place_ == Place::kFrames ? frames_.list : transfers_.list;
+  switch (waiter.place_) {
+    case Place::kPages:
+      return BucketOf(waiter.frame_);
+    case Place::kFrames:
+      return frames_.list;
+    case Place::kDirtying:
+      return dirtying_;
+    case Place::kTransfers:
+    case Place::kNone:
+      break;
+  }
+  return transfers_.list;
 }
 
 void AccessWaiters::Remove(AccessWaiter* waiter) {
@@ -53,15 +67,19 @@ void AccessWaiters::Wake(WaitList& list, AccessWaiter* waiter) {
   static_cast<WaitNode*>(waiter)->Wake();
 }
 
-void AccessWaiters::WakeForPage(FrameIndex frame) {
-  if (size_ == 0) return;
-  WaitList& list = BucketOf(frame);
+template <typename Matches>
+void AccessWaiters::WakeIf(WaitList& list, Matches matches) {
   WaitNode* next = nullptr;
   for (WaitNode* node = list.first(); node != nullptr; node = next) {
     next = WaitList::After(node);
     auto* const waiter = static_cast<AccessWaiter*>(node);
-    if (waiter->frame_ == frame) Wake(list, waiter);
+    if (matches(*waiter)) Wake(list, waiter);
   }
+}
+
+void AccessWaiters::WakeForPage(FrameIndex frame) {
+  if (size_ == 0) return;
+  WakeIf(BucketOf(frame), [frame](const AccessWaiter& waiter) { return waiter.frame_ == frame; });
 }
 
 void AccessWaiters::WakeFirst(Queue& queue, uint32_t count) {
@@ -75,17 +93,14 @@ void AccessWaiters::WakeFirst(Queue& queue, uint32_t count) {
 
 template <typename Matches>
 void AccessWaiters::WakeIf(Matches matches) {
-  const auto wake = [&](WaitList& list) {
-    WaitNode* next = nullptr;
-    for (WaitNode* node = list.first(); node != nullptr; node = next) {
-      next = WaitList::After(node);
-      auto* const waiter = static_cast<AccessWaiter*>(node);
-      if (matches(*waiter)) Wake(list, waiter);
-    }
-  };
-  for (WaitList& list : pages_) wake(list);
-  wake(frames_.list);
-  wake(transfers_.list);
+  for (WaitList& list : pages_) WakeIf(list, matches);
+  WakeIf(frames_.list, matches);
+  WakeIf(transfers_.list, matches);
+  WakeIf(dirtying_, matches);
+}
+
+void AccessWaiters::WakeForDirtying() {
+  WakeIf(dirtying_, [](const AccessWaiter&) { return true; });
 }
 
 void AccessWaiters::WakeAll() {

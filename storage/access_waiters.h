@@ -1,13 +1,12 @@
 #ifndef FIXPOOL_STORAGE_ACCESS_WAITERS_H_
 #define FIXPOOL_STORAGE_ACCESS_WAITERS_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "fixpool/io/environment.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_index.h"
 #include "fixpool/storage/wait_node.h"
 
@@ -21,7 +20,7 @@ class AccessWaiter : public WaitNode {
 
  private:
   friend class AccessWaiters;
-  enum class Place : uint8_t { kNone, kPages, kFrames, kTransfers };
+  enum class Place : uint8_t { kNone, kPages, kFrames, kTransfers, kDirtying };
 
   Place place_ = Place::kNone;  // the list that it is in
   Place turn_ = Place::kNone;   // woken for one of these, and has not looked yet
@@ -30,7 +29,8 @@ class AccessWaiter : public WaitNode {
 };
 
 // All tasks that wait for something of one page cache: for a page in a certain frame (its read,
-// its latch, its write-back), for some frame, or for the engine to have room.
+// its latch, its write-back), for some frame, for the engine to have room, or for leave to change
+// pages.
 //
 //   waiters.WaitForPage(waiter, frame, deadline);   // by its task
 //   ...
@@ -46,6 +46,8 @@ class AccessWaiters {
   void WaitForPage(AccessWaiter* waiter, FrameIndex frame, io::Deadline deadline);
   void WaitForFrame(AccessWaiter* waiter, io::Deadline deadline);
   void WaitForTransfer(AccessWaiter* waiter, io::Deadline deadline);
+  // Until pages may be made dirty again.
+  void WaitForDirtying(AccessWaiter* waiter, io::Deadline deadline);
   // It waits no more, without having been woken.
   void Remove(AccessWaiter* waiter);
   // It has looked, or will not. True: it had a turn, and perhaps did not use it, so that the
@@ -56,6 +58,7 @@ class AccessWaiters {
   // There may be `count` of these now.
   void WakeForFrames(uint32_t count) { WakeFirst(frames_, count); }
   void WakeForTransfers(uint32_t count) { WakeFirst(transfers_, count); }
+  void WakeForDirtying();
   // What the tasks wait for will not come as expected: all look.
   void WakeAll();
 
@@ -80,6 +83,8 @@ class AccessWaiters {
   void Add(WaitList& list, AccessWaiter* waiter, Place place, io::Deadline deadline, bool first);
   void WakeFirst(Queue& queue, uint32_t count);
   void Wake(WaitList& list, AccessWaiter* waiter);
+  template <typename Matches>
+  void WakeIf(WaitList& list, Matches matches);
   WaitList& BucketOf(FrameIndex frame) { return pages_[ToInt(frame) % kBuckets]; }
   WaitList& ListOf(const AccessWaiter& waiter);
   // Of all lists in turn, the waiters for which `matches`.
@@ -89,6 +94,7 @@ class AccessWaiters {
   std::array<WaitList, kBuckets> pages_;
   Queue frames_;
   Queue transfers_;
+  WaitList dirtying_;
   size_t size_ = 0;
   io::Deadline next_deadline_ = io::Deadline::Infinite();
 };

@@ -1,6 +1,7 @@
 #include "fixpool/storage/async_access.h"
 
 #include "fixpool/io/mutex.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/page_transfers.h"
 #include "fixpool/storage/read_ahead.h"
 
@@ -33,7 +34,8 @@ bool AsyncAccess::Begin(TaskState* task) {
     error_ = state_.fork_guard.Refusal("access by a task");
     return false;
   }
-  return LookOrWait(task);
+  error_ = CheckNotInHook("access by a task");
+  return error_.ok() && LookOrWait(task);
 }
 
 absl::StatusOr<PageHold> AsyncAccess::TakeAnswer() {
@@ -50,11 +52,13 @@ bool AsyncAccess::LookOrWait(TaskState* first) {
     bool waits = false;
     bool looked = false;
     bool enough;
+    bool for_frame = false;
     ReadAheadPlan plan;
     {
       io::MutexLock lock(state_.mutex);
       if (state_.collected.room() >= PageAccess::kTransfersOfALook) {
         waits = LookOrWaitLocked(first, plan);
+        for_frame = waits && access_.reason() == PageAccess::Reason::kFrames;
         looked = true;
       }
       enough = !looked || state_.CollectedIsEnough();
@@ -63,6 +67,7 @@ bool AsyncAccess::LookOrWait(TaskState* first) {
     // that is up to this thread.
     if (enough) SubmitCollected(state_);
     ReadAhead(state_, plan);
+    if (for_frame) HelpWithLog(state_);
     if (looked) return waits;
   }
 }
@@ -92,6 +97,9 @@ void AsyncAccess::Enlist() {
       break;
     case PageAccess::Reason::kTransfers:
       state_.waiters.WaitForTransfer(this, *deadline_);
+      break;
+    case PageAccess::Reason::kDirtying:
+      state_.waiters.WaitForDirtying(this, *deadline_);
       break;
     default:
       state_.waiters.WaitForPage(this, access_.frame(), *deadline_);

@@ -4,8 +4,13 @@
 
 namespace fixpool::storage {
 
-BackgroundWork::BackgroundWork(PageCache* cache) : keeper_(cache->hit_path_.state()) {}
+BackgroundWork::BackgroundWork(PageCache* cache)
+    : keeper_(cache->hit_path_.state()), writer_(cache->hit_path_.state()) {}
 
-bool BackgroundWork::Step() { return keeper_.Step() == FrameKeeper::Next::kAgain; }
+bool BackgroundWork::Step() {
+  const FrameKeeper::Next frames = keeper_.Step();
+  const PageWriter::Next pages = writer_.Step();
+  return frames == FrameKeeper::Next::kAgain || pages == PageWriter::Next::kAgain;
+}
 
 }  // namespace fixpool::storage

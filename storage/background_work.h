@@ -6,6 +6,7 @@
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_keeper.h"
 #include "fixpool/storage/page_cache.h"
+#include "fixpool/storage/page_writer.h"
 
 namespace fixpool::storage {
 
@@ -22,11 +23,13 @@ class BackgroundWork {
   BackgroundWork(const BackgroundWork&) = delete;
   BackgroundWork& operator=(const BackgroundWork&) = delete;
 
-  // One short step, which waits for nothing. False: there is nothing more to do for the time being.
+  // One short step, which waits for nothing but the caller's log. False: there is nothing more to
+  // do for the time being.
   bool Step();
 
  private:
   FrameKeeper keeper_;
+  PageWriter writer_;
 };
 
 }  // namespace fixpool::storage

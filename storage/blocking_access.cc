@@ -6,6 +6,7 @@
 
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/frame_supply.h"
 #include "fixpool/storage/page_transfers.h"
 #include "fixpool/storage/read_ahead.h"
@@ -18,6 +19,7 @@ CompletionReaper::Wanted WantedFor(PageAccess::Reason reason) {
     case PageAccess::Reason::kLatch:
       return CompletionReaper::Wanted::kSignal;
     case PageAccess::Reason::kFrames:
+    case PageAccess::Reason::kDirtying:
       return CompletionReaper::Wanted::kEither;
     default:
       return CompletionReaper::Wanted::kCompletion;
@@ -29,6 +31,7 @@ CompletionReaper::Wanted WantedFor(PageAccess::Reason reason) {
 absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Intent intent,
                                     const AccessOptions& options) {
   using Next = PageAccess::Next;
+  if (absl::Status status = CheckNotInHook("access to a page"); !status.ok()) return status;
   PageAccess access(state, page, intent, PageAccess::Caller::kThread, options);
   IoBatch batch;
   ReadAheadPlan plan;
@@ -59,6 +62,7 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
       return access.GiveUp();
     }
     SubmitCollected(state);
+    if (access.reason() == PageAccess::Reason::kFrames) HelpWithLog(state);
     state.reaper.WaitFor(seen, WantedFor(access.reason()), std::min(*deadline, retry_at));
   }
 }

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/arena_frames.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/leaving_frames.h"
 
 namespace fixpool::storage {
@@ -28,6 +29,7 @@ absl::Status MakeRoom(CacheState& state, uint32_t frames) {
   io::MutexLock lock(state.mutex);
   if (frames <= state.policy->max_frames()) return absl::OkStatus();
   if (absl::Status status = state.frames.MakeRoom(frames); !status.ok()) return status;
+  if (absl::Status status = state.lsns.MakeRoom(frames); !status.ok()) return status;
   return state.policy->MakeRoom(frames);
 }
 
@@ -84,6 +86,7 @@ void TrimTables(CacheState& state) {
     io::MutexLock lock(state.mutex);
     more = state.frames.Trim(kAtATime);
     state.policy->DiscardFrom(state.frames.size());
+    state.lsns.DiscardFrom(state.frames.size());
   }
 }
 
@@ -115,6 +118,7 @@ absl::Status ResizeCache(CacheState& state, size_t memory_bytes, io::Deadline de
   if (memory_bytes == 0) {
     return absl::InvalidArgumentError("PageCache::Resize: memory_bytes is 0");
   }
+  if (absl::Status status = CheckNotInHook("PageCache::Resize"); !status.ok()) return status;
   const size_t present = state.frame_count.load();
   if (state.arena->page_count() != present) {
     return absl::FailedPreconditionError(absl::StrCat(

@@ -6,11 +6,22 @@
 #include "absl/strings/str_cat.h"
 
 namespace fixpool::storage {
+namespace {
+
+// Of the frames, those that can be had without a write while others change pages: enough for the
+// misses of the time that a batch of writes takes.
+constexpr uint32_t kCleanShare = 16;
+constexpr uint32_t kMostClean = 4096;
+
+// As far as is known here: pages that are held by their words alone count as well.
+uint32_t CleanToBeHad(const FrameTable::Counts& counts) { return counts.free + counts.evictable; }
+
+}  // namespace
 
 CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
                        CompletionHandler* handler, Frames frames, Timeouts timeouts,
                        uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy,
-                       std::optional<uint32_t> free_frames)
+                       BackgroundNeeds background, WriteAheadLog* log)
     : arena(arena),
       engine(engine),
       environment(environment),
@@ -22,10 +33,14 @@ CacheState::CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Enviro
       address_bytes(addresses.size_bytes()),
       reaper(engine, environment, handler),
       frames(std::move(frames.memory), std::move(frames.places), &words),
+      lsns(addresses.size(), addresses.max_size()),
       frame_count(0),
       policy(std::move(policy)),
-      joined_reads(engine->joined_depth(), page_bytes),
-      free_frames(free_frames) {
+      joined_reads(engine->joined_depth() - engine->joined_depth() / 4, page_bytes),
+      joined_writes(engine->joined_depth() / 4, page_bytes),
+      background(background),
+      log_order(log) {
+  if (log != nullptr) lsns.StartUsing();
   io::MutexLock lock(mutex);
   FrameCountChanged();
 }
@@ -34,9 +49,13 @@ void CacheState::FrameCountChanged() {
   const uint32_t count = frames.frame_count() - frames.leaving_count();
   frame_count.store(count, std::memory_order_relaxed);
   if (policy->frame_count() != count) policy->SetFrameCount(count);
-  low_water = std::min(count / 4, free_frames.value_or(std::min(count / 128, 256u)));
+  low_water = std::min(count / 4, background.free_frames.value_or(std::min(count / 128, 256u)));
+  dirty_mark = static_cast<uint32_t>(count * std::clamp(background.dirty_share, 0.0, 1.0));
+  clean_mark = std::min(count / kCleanShare, kMostClean);
   FramesChanged();
+  LiftThrottle();
   CallKeeper();
+  CallWriter();
 }
 
 FrameIndex CacheState::Find(const PageId& page) const {
@@ -76,8 +95,51 @@ void CacheState::FramesChanged() {
 void CacheState::CallKeeper() {
   if (!keeper_sleeps || frames.available() >= low_water) return;
   keeper_sleeps = false;
-  keeper_calls.fetch_add(1);
-  environment->Wake(keeper_calls);
+  background_calls.fetch_add(1);
+  environment->Wake(background_calls);
+}
+
+void CacheState::CallWriter() {
+  if (!writer_sleeps) return;
+  if (frames.counts().dirty <= dirty_mark && !throttled && !log_order.wants()) return;
+  writer_sleeps = false;
+  background_calls.fetch_add(1);
+  environment->Wake(background_calls);
+}
+
+void CacheState::NoteDirty(FrameIndex frame, Lsn first_dirty) {
+  if (first_dirty != Lsn::kNone && lsns.first_dirty(frame) == Lsn::kNone) {
+    lsns.set_first_dirty(frame, first_dirty);
+  }
+  if (!background_works()) return;
+  if (!throttled && CleanToBeHad(frames.counts()) < clean_mark) {
+    throttled = true;
+    for (const FileId id : files.Ids()) UpdateWritable(files.at(id));
+  }
+  CallWriter();
+}
+
+bool CacheState::MustNotDirty() const {
+  if (!throttled) return false;
+  // Else it would be for ever: what is dirty is held, or cannot be written.
+  const FrameTable::Counts& counts = frames.counts();
+  return counts.writable + counts.in_flight > 0;
+}
+
+void CacheState::LiftThrottle() {
+  if (!throttled) return;
+  if (CleanToBeHad(frames.counts()) < 2 * clean_mark) {
+    if (!MustNotDirty()) waiters.WakeForDirtying();
+    return;
+  }
+  throttled = false;
+  for (const FileId id : files.Ids()) UpdateWritable(files.at(id));
+  waiters.WakeForDirtying();
+  reaper.Signal();
+}
+
+void CacheState::UpdateWritable(PageFile& file) {
+  file.words->set_writable(!throttled && !file.file->read_only() && file.poison.ok());
 }
 
 void CacheState::WakeTasksForFrames() {

@@ -21,13 +21,17 @@
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
 #include "fixpool/storage/frame_addresses.h"
+#include "fixpool/storage/frame_lsns.h"
 #include "fixpool/storage/frame_table.h"
 #include "fixpool/storage/hit_counters.h"
 #include "fixpool/storage/io_batch.h"
-#include "fixpool/storage/joined_reads.h"
+#include "fixpool/storage/joined_transfers.h"
+#include "fixpool/storage/log_order.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_file_table.h"
 #include "fixpool/storage/page_words.h"
 #include "fixpool/storage/replacement_policy.h"
+#include "fixpool/storage/write_ahead_log.h"
 
 namespace fixpool::storage {
 
@@ -51,11 +55,16 @@ struct CacheState {
     absl::Duration flush;
     absl::Duration drain;
   };
+  // See PageCache::Options.
+  struct BackgroundNeeds {
+    std::optional<uint32_t> free_frames;
+    double dirty_share;
+  };
 
   CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
              CompletionHandler* handler, Frames frames, Timeouts timeouts,
              uint32_t read_ahead_pages, std::unique_ptr<ReplacementPolicy> policy,
-             std::optional<uint32_t> free_frames);
+             BackgroundNeeds background, WriteAheadLog* log);
 
   // `timeout` from now, or `otherwise`.
   io::Deadline DeadlineAfter(std::optional<absl::Duration> timeout, absl::Duration otherwise) {
@@ -89,6 +98,22 @@ struct CacheState {
   void FrameCountChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // If there are too few free frames: see FrameKeeper.
   void CallKeeper() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // If there is something to write: see PageWriter.
+  void CallWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // Whether there is somebody who does what is done in the background.
+  bool background_works() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return low_water > 0; }
+
+  // The page in the frame, which is dirty since this moment, will not be on disk as long as
+  // records from `first_dirty` on are needed to make it.
+  void NoteDirty(FrameIndex frame, Lsn first_dirty) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // Whether who wants to change a page that is clean has to wait, so that others find a clean one
+  // to evict. There is somebody whom he waits for.
+  bool MustNotDirty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // If it has lasted long enough: lets everybody who wants to change pages do so again.
+  void LiftThrottle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // Whether writers of the file are let in without the lock depends on several things, of which one
+  // has changed.
+  void UpdateWritable(PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // To tasks alone, for who tells the threads by other means: a frame, room in the engine.
   void WakeTasksForFrames() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void WakeTasksForTransfers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -121,6 +146,7 @@ struct CacheState {
   PageWords words;   // guarded by the lock where its header says so
   HitCounters hits;  // of HitPath
   FrameTable frames ABSL_GUARDED_BY(mutex);
+  FrameLsns lsns;  // says itself who may touch what
   // Frames that pages are brought into: those that are there but for leaving ones. Written under
   // the lock.
   std::atomic<uint32_t> frame_count;
@@ -132,20 +158,29 @@ struct CacheState {
   // Started, and not yet reaped. Kept below IoEngine::depth() (which may shrink when a file is
   // opened), so that the engine does not have to turn one away.
   uint32_t transfers ABSL_GUARDED_BY(mutex) = 0;
-  uint64_t writes_begun ABSL_GUARDED_BY(mutex) = 0;  // see BusyFrame::write_number
+  uint32_t writes_in_flight ABSL_GUARDED_BY(mutex) = 0;  // of these
+  uint64_t writes_begun ABSL_GUARDED_BY(mutex) = 0;      // see BusyFrame::write_number
   // Accesses that want to know of every frame that is let go of.
   uint32_t frame_waiters ABSL_GUARDED_BY(mutex) = 0;
   AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks
-  JoinedReads joined_reads ABSL_GUARDED_BY(mutex);
+  JoinedTransfers joined_reads ABSL_GUARDED_BY(mutex);
+  JoinedTransfers joined_writes ABSL_GUARDED_BY(mutex);
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);
-  // When fewer are free, a FrameKeeper, if there is one, is called:
-  // PageCache::Options::free_frames.
-  const std::optional<uint32_t> free_frames;
+  const BackgroundNeeds background;
+  // When fewer are free, the FrameKeeper is called. 0: nothing is done in the background.
   uint32_t low_water ABSL_GUARDED_BY(mutex) = 0;
+  // When more are dirty, the PageWriter is called.
+  uint32_t dirty_mark ABSL_GUARDED_BY(mutex) = 0;
+  // When fewer can be had without a write, nobody may change clean pages, until there are twice as
+  // many.
+  uint32_t clean_mark ABSL_GUARDED_BY(mutex) = 0;
+  bool throttled ABSL_GUARDED_BY(mutex) = false;
   bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;
-  std::atomic<uint32_t> keeper_calls{0};  // changes when it is called
+  bool writer_sleeps ABSL_GUARDED_BY(mutex) = false;
+  std::atomic<uint32_t> background_calls{0};  // changes when one of them is called
+  LogOrder log_order;                         // guarded by the lock where its header says so
   // Pages whose write failed are not tried again for an eviction before this time; the pause
   // doubles with each failure and ends with a success.
   int64_t retry_writes_at_ns ABSL_GUARDED_BY(mutex) = 0;

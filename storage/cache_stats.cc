@@ -8,8 +8,10 @@ std::string CacheStats::ToString() const {
   return absl::StrCat(
       hits, " hits, ", misses, " misses, ", made, " made, ", waits, " waits; ", reads, " reads (",
       prefetches, " wished for, ", read_ahead, " ahead for scans, ", read_ahead_wasted,
-      " of these in vain; ", joined_reads, " joined), ", writes, " writes, ", syncs,
-      " syncs; errors: ", read_errors, " read, ", write_errors, " write, ", sync_errors, " sync; ",
+      " of these in vain; ", joined_reads, " joined), ", writes, " writes (", background_writes,
+      " in the background; ", joined_writes, " joined), ", syncs, " syncs, ", log_calls,
+      " calls of the log; errors: ", read_errors, " read, ", write_errors, " write, ", sync_errors,
+      " sync, ", log_errors, " log; ",
       evictions, " evictions (", eviction_writes, " writes for them), ", moves,
       " moves; frames: ", frame_count, " = ", free_frames, " free + ", clean_frames, " clean + ",
       dirty_frames, " dirty + ", in_flight_frames, " in flight; ", pinned_frames, " pinned, ",

@@ -27,11 +27,16 @@ struct CacheStats {
   // on its way to when it was given up.
   uint64_t read_ahead_wasted = 0;
   uint64_t joined_reads = 0;  // transfers that brought, or should have, several of these pages
-  uint64_t writes = 0;        // finished well
-  uint64_t syncs = 0;         // finished well
+  uint64_t writes = 0;        // of pages, finished well
+  // Pages whose writes a thread of the cache's own started, so that others find clean ones.
+  uint64_t background_writes = 0;
+  uint64_t joined_writes = 0;  // transfers that wrote, or should have, several pages
+  uint64_t syncs = 0;          // finished well
   uint64_t read_errors = 0;
   uint64_t write_errors = 0;  // the page stayed dirty in memory each time
   uint64_t sync_errors = 0;   // each made one file refuse further writing
+  uint64_t log_calls = 0;     // of WriteAheadLog::EnsureDurable that ended well
+  uint64_t log_errors = 0;    // and that did not: pages stayed dirty in memory
 
   uint64_t evictions = 0;        // pages that gave way to others; all of them clean
   uint64_t eviction_writes = 0;  // writes started to make pages clean for that

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/mutation.h"
 #include "fixpool/storage/thread_holds.h"
 
@@ -18,28 +19,40 @@ uint32_t ReserveOf(const CacheState& state) { return state.engine->depth() / 4; 
 
 }  // namespace
 
-absl::Status Flusher::Run() {
-  if (absl::Status status = Begin(/*closing=*/false); !status.ok()) return status;
-  absl::Status status = WritePages();
-  if (status.ok()) status = Sync();
-  End();
-  return status;
-}
-
-absl::Status Flusher::RunToClose() {
-  if (absl::Status status = Begin(/*closing=*/true); !status.ok()) return status;
+template <typename NeedsSync>
+absl::Status Flusher::WriteAndSync(NeedsSync needs_sync) {
   absl::Status status = WritePages();
   bool sync;
   {
     io::MutexLock lock(state_.mutex);
-    sync = file_->unsynced || file_->sync_in_flight();
+    sync = needs_sync();
   }
   if (status.ok() && sync) status = Sync();
   End();
   return status;
 }
 
+absl::Status Flusher::Run() {
+  if (absl::Status status = Begin(/*closing=*/false); !status.ok()) return status;
+  return WriteAndSync([] { return true; });
+}
+
+absl::Status Flusher::RunToClose() {
+  if (absl::Status status = Begin(/*closing=*/true); !status.ok()) return status;
+  return WriteAndSync([this] { return file_->unsynced || file_->sync_in_flight(); });
+}
+
+absl::Status Flusher::RunUpTo(Lsn up_to) {
+  up_to_ = up_to;
+  if (absl::Status status = Begin(/*closing=*/false); !status.ok()) return status;
+  return WriteAndSync([this, up_to] {
+    const std::optional<Lsn> oldest = file_->unsynced_lsns.oldest();
+    return oldest.has_value() && *oldest <= up_to;
+  });
+}
+
 absl::Status Flusher::Begin(bool closing) {
+  if (absl::Status status = CheckNotInHook("Flush"); !status.ok()) return status;
   io::MutexLock lock(state_.mutex);
   file_ = state_.files.Find(file_id_);
   if (file_ == nullptr) return UnknownFileStatus(file_id_);
@@ -48,23 +61,41 @@ absl::Status Flusher::Begin(bool closing) {
         absl::StrCat("Flush of ", file_->path(), ": it is being closed"));
   }
   if (!file_->poison.ok()) return file_->poison;
-  const FrameTable::Counts& counts = state_.frames.counts();
-  items_.reserve(counts.dirty + counts.in_flight);
+  if (absl::Status status = CheckOwnGuards(); !status.ok()) return status;
+  AddItems();
+  ++file_->flushes;
+  return absl::OkStatus();
+}
+
+absl::Status Flusher::CheckOwnGuards() const {
+  if (!ThreadHolds::Any()) return absl::OkStatus();
   for (uint32_t i = 0; i < state_.frames.size(); ++i) {
     const Frame& frame = state_.frames[FrameIndex{i}];
     if (frame.state != FrameState::kResident || !frame.HoldsPageOf(file_id_)) continue;
     const AtomicPageWord* const word = state_.frames.WordOf(FrameIndex{i});
-    if (Load(*word).closed() && ThreadHolds::CountOf(word) > 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("Flush of ", file_->path(), ": this thread holds a WriteGuard of page ",
-                       frame.page_number(), " and would wait for itself; drop it first"));
-    }
-    if (frame.dirty || state_.frames.IsInFlight(FrameIndex{i})) {
-      items_.push_back({.page_number = frame.page_number(), .frame = FrameIndex{i}});
-    }
+    if (!Load(*word).closed() || ThreadHolds::CountOf(word) == 0) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("Flush of ", file_->path(), ": this thread holds a WriteGuard of page ",
+                     frame.page_number(), " and would wait for itself; drop it first"));
   }
-  ++file_->flushes;
   return absl::OkStatus();
+}
+
+void Flusher::AddItems() {
+  const FrameTable::Counts& counts = state_.frames.counts();
+  items_.reserve(counts.dirty + counts.in_flight);
+  for (uint32_t i = 0; i < state_.frames.size(); ++i) {
+    const FrameIndex index{i};
+    const Frame& frame = state_.frames[index];
+    if (frame.state != FrameState::kResident || !frame.HoldsPageOf(file_id_)) continue;
+    if (!frame.dirty && !state_.frames.IsInFlight(index)) continue;
+    if (up_to_.has_value()) {
+      const Lsn first_dirty = state_.lsns.first_dirty(index);
+      if (first_dirty == Lsn::kNone || first_dirty > *up_to_) continue;
+    }
+    log_wanted_ = std::max(log_wanted_, state_.lsns.page(index));
+    items_.push_back({.page_number = frame.page_number(), .frame = index});
+  }
 }
 
 void Flusher::End() {
@@ -87,6 +118,14 @@ absl::Status Flusher::WritePages() {
       seen = state_.reaper.epoch();
       Advance(batch);
       started = !batch.empty();
+    }
+    // Also if some were started: those go on meanwhile.
+    if (!state_.log_order.Allows(log_wanted_)) {
+      Submit(state_, batch);
+      absl::Status durable = EnsureLog(state_, log_wanted_, deadline_);
+      if (durable.ok()) continue;
+      return absl::Status(durable.code(),
+                          absl::StrCat("Flush of ", file_->path(), ": ", durable.message()));
     }
     if (active_.empty() && next_ == items_.size()) return error_;
     if (started) {
@@ -113,6 +152,8 @@ absl::Status Flusher::WritePages() {
 void Flusher::Advance(IoBatch& batch) {
   waits_for_ = Look::kDone;
   any_latched_ = false;
+  RunWriter writer(state_, {.reserve = ReserveOf(state_)});
+  writer.AssertLocked();
   // What matters most about the items that are not done: whether some transfer will help.
   const auto keep = [this](Look look) {
     if (look == Look::kLatched) any_latched_ = true;
@@ -120,7 +161,7 @@ void Flusher::Advance(IoBatch& batch) {
   };
   size_t kept = 0;
   for (Item& item : active_) {
-    const Look look = LookAt(item, batch);
+    const Look look = LookAt(item, writer, batch);
     if (look == Look::kDone) continue;
     keep(look);
     active_[kept++] = item;
@@ -128,15 +169,16 @@ void Flusher::Advance(IoBatch& batch) {
   active_.resize(kept, Item{});
   for (; next_ < items_.size(); ++next_) {
     Item& item = items_[next_];
-    const Look look = LookAt(item, batch);
+    const Look look = LookAt(item, writer, batch);
     if (look == Look::kDone) continue;
     keep(look);
-    if (look == Look::kNoRoom) return;
+    if (look == Look::kNoRoom) break;
     active_.push_back(item);
   }
+  writer.HandOver(batch);
 }
 
-Flusher::Look Flusher::LookAt(Item& item, IoBatch& batch) {
+Flusher::Look Flusher::LookAt(Item& item, RunWriter& writer, IoBatch& batch) {
   const FrameTable::Capture capture(state_.frames, item.frame);
   const Frame& frame = state_.frames[item.frame];
   const BusyFrame& busy = capture.busy();
@@ -167,20 +209,30 @@ Flusher::Look Flusher::LookAt(Item& item, IoBatch& batch) {
     EndLatchWait(item);
     return Look::kDone;
   }
-  return StartItem(item, busy, batch);
+  return StartItem(item, busy, writer, batch);
 }
 
-Flusher::Look Flusher::StartItem(Item& item, const BusyFrame& busy, IoBatch& batch) {
+Flusher::Look Flusher::StartItem(Item& item, const BusyFrame& busy, RunWriter& writer,
+                                 IoBatch& batch) {
   if (busy.latch.held_exclusively()) {
     BeginLatchWait(item);
     return Look::kLatched;
   }
-  if (!CanStart(state_, batch, ReserveOf(state_))) return Look::kNoRoom;
-  EndLatchWait(item);
-  if (absl::Status status = StartWrite(state_, item.frame, batch); !status.ok()) {
-    Note(status);
-    return Look::kDone;
+  if (!LogAllowsWrite(state_, item.frame)) {
+    log_wanted_ = std::max(log_wanted_, state_.lsns.page(item.frame));
+    return Look::kLog;
   }
+  switch (writer.Add(item.frame, batch)) {
+    case RunWriter::Answer::kNoRoom:
+      return Look::kNoRoom;
+    case RunWriter::Answer::kFailed:
+      EndLatchWait(item);
+      Note(writer.error());
+      return Look::kDone;
+    case RunWriter::Answer::kStarted:
+      break;
+  }
+  EndLatchWait(item);
   item.in_flight = true;
   item.mine = true;
   item.write_number = busy.write_number;

@@ -1,22 +1,25 @@
 #ifndef FIXPOOL_STORAGE_FLUSHER_H_
 #define FIXPOOL_STORAGE_FLUSHER_H_
 
-#include "fixpool/io/require_cpp20.h"
-
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "fixpool/io/environment.h"
+#include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/cache_state.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_transfers.h"
+#include "fixpool/storage/page_writes.h"
 
 namespace fixpool::storage {
 
 // One flush of one file: writes the pages that are dirty, or being written, at the time of
-// the call, in the order of their numbers, and then syncs the file.
+// the call, in the order of their numbers and adjacent ones together, and then syncs the file.
+// Before, it has the log made durable as far as these pages need.
 //
 //   absl::Status status = Flusher(state, file, deadline).Run();
 //
@@ -36,6 +39,9 @@ class Flusher {
   absl::Status Run();
   // The same for CloseFile, which has closed the file to everybody else.
   absl::Status RunToClose();
+  // The same of those pages alone whose first-dirty LSN is not above `up_to`; without the sync if
+  // all that was written of these is on stable storage.
+  absl::Status RunUpTo(Lsn up_to);
 
  private:
   struct Item {
@@ -47,17 +53,23 @@ class Flusher {
     uint64_t write_number = 0;  // in_flight: of that write, see BusyFrame
   };
   // What a look at an item found.
-  enum class Look : uint8_t { kDone, kInFlight, kLatched, kNoRoom };
+  enum class Look : uint8_t { kDone, kInFlight, kLatched, kLog, kNoRoom };
 
   absl::Status Begin(bool closing) ABSL_LOCKS_EXCLUDED(state_.mutex);
+  // Writes, and syncs if `needs_sync` says so, under the lock, once the pages are written.
+  template <typename NeedsSync>
+  absl::Status WriteAndSync(NeedsSync needs_sync);
+  absl::Status CheckOwnGuards() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  void AddItems() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void End() ABSL_LOCKS_EXCLUDED(state_.mutex);
   absl::Status WritePages();
   absl::Status Sync();
 
   // One round of WritePages: looks at the active items, then starts new ones.
   void Advance(IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Look LookAt(Item& item, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
-  Look StartItem(Item& item, const BusyFrame& busy, IoBatch& batch)
+  Look LookAt(Item& item, RunWriter& writer, IoBatch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Look StartItem(Item& item, const BusyFrame& busy, RunWriter& writer, IoBatch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void BeginLatchWait(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   void EndLatchWait(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
@@ -73,7 +85,9 @@ class Flusher {
   size_t next_ = 0;
   Look waits_for_ = Look::kDone;  // what holds up the last round: latches only, or transfers
   bool any_latched_ = false;
-  absl::Status error_;  // the first
+  std::optional<Lsn> up_to_;     // absent: whatever is dirty
+  Lsn log_wanted_ = Lsn::kNone;  // of the pages that are to be written
+  absl::Status error_;           // the first
 };
 
 }  // namespace fixpool::storage

@@ -15,7 +15,7 @@ FrameKeeper::Next FrameKeeper::Step() {
   {
     io::MutexLock lock(state_.mutex);
     state_.keeper_sleeps = false;
-    calls_ = state_.keeper_calls.load();
+    calls_ = state_.background_calls.load();
     const uint32_t wanted = 2 * state_.low_water;
     const uint32_t free = state_.frames.available();
     const size_t evicted = wanted > free ? FreeFrames(state_, wanted - free, batch) : 0;

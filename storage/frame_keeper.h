@@ -24,7 +24,7 @@ class FrameKeeper {
   enum class Next : uint8_t {
     kAgain,        // there is more to do
     kWhenWritten,  // when some transfer has ended
-    kWhenCalled,   // when CacheState::keeper_calls is not calls() any more
+    kWhenCalled,   // when CacheState::background_calls is not calls() any more
   };
 
   explicit FrameKeeper(CacheState* state) : state_(*state) {}
@@ -32,7 +32,7 @@ class FrameKeeper {
   FrameKeeper& operator=(const FrameKeeper&) = delete;
 
   Next Step();
-  // What CacheState::keeper_calls was in the last step.
+  // What CacheState::background_calls was in the last step.
   uint32_t calls() const { return calls_; }
 
  private:

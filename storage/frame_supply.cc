@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "fixpool/storage/page_writes.h"
 
 namespace fixpool::storage {
 namespace {
@@ -16,6 +17,10 @@ using Verdict = ReplacementPolicy::Verdict;
 // Writes that one search for a victim starts. Enough to keep a disk busy and to serve the
 // next misses, few enough to leave the order of eviction to the policy.
 constexpr uint32_t kWritesPerSearch = 16;
+
+// Pages that wait for the log which a search passes over where nothing is clean: when the log is
+// there, they can all be written.
+constexpr uint32_t kLogSkipsPerSearch = 16;
 
 constexpr int64_t kFutileSearchPauseNs = 10'000'000;
 
@@ -72,6 +77,10 @@ class VictimSearch {
     const PageFile& file = state.FileOf(index);
     // Whoever closes a file has waited for its last transfer.
     if (file.closing || !file.poison.ok()) return Verdict::kSkip;
+    if (!LogAllowsWrite(state, index)) {
+      const bool enough = ++log_skips_ >= kLogSkipsPerSearch && !clean_ones_exist;
+      return enough ? Verdict::kStop : Verdict::kSkip;
+    }
     if (!StartWrite(state, index, batch_).ok()) return Verdict::kSkip;
     ++writes_started_;
     ++state.counters.eviction_writes;
@@ -88,6 +97,7 @@ class VictimSearch {
   const bool retry_failed_;
   IoBatch& batch_;
   uint32_t writes_started_ = 0;
+  uint32_t log_skips_ = 0;
 };
 
 // Nothing can be had but from pages whose last write failed.
@@ -114,6 +124,7 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
     if (!state.frames.leaving(victim)) break;
     state.frames.PutFree(std::exchange(victim, kNoFrame));
   }
+  state.CallWriter();
   if (retry_failed && search.writes_started() == 0) {
     // They are held by somebody, or their file takes no writes: not worth a look at once.
     state.retry_writes_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;
@@ -160,8 +171,13 @@ size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch) {
 }
 
 io::Deadline NextFrameRetry(const CacheState& state) {
-  if (!OnlyFailingPagesAreLeft(state)) return io::Deadline::Infinite();
-  return io::Deadline::AtNs(state.retry_writes_at_ns);
+  io::Deadline next = io::Deadline::Infinite();
+  const LogOrder& order = state.log_order;
+  if (!state.background_works() && order.wants() && !order.called() && order.retry_at_ns() > 0) {
+    next = io::Deadline::AtNs(order.retry_at_ns());
+  }
+  if (!OnlyFailingPagesAreLeft(state)) return next;
+  return std::min(next, io::Deadline::AtNs(state.retry_writes_at_ns));
 }
 
 absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {

@@ -41,8 +41,8 @@ size_t TakeFrames(CacheState& state, absl::Span<FrameIndex> out, uint32_t reserv
 size_t FreeFrames(CacheState& state, size_t count, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
-// If no frame can become available before pages that cannot be written are tried again: the
-// time of that. Else infinite.
+// If no frame can become available before pages that cannot be written, or the log that they wait
+// for, are tried again: the time of that. Else infinite.
 io::Deadline NextFrameRetry(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
 // ResourceExhausted: what the frames are busy with, and what can be done about it.

@@ -20,8 +20,8 @@ absl::StatusOr<std::unique_ptr<KeeperThread>> KeeperThread::Start(CacheState* st
 KeeperThread::~KeeperThread() {
   if (thread_ == nullptr) return;
   stop_.store(true);
-  state_.keeper_calls.fetch_add(1);
-  state_.environment->Wake(state_.keeper_calls);
+  state_.background_calls.fetch_add(1);
+  state_.environment->Wake(state_.background_calls);
   state_.reaper.Signal();  // it may wait there
   thread_->Join();
 }
@@ -29,19 +29,16 @@ KeeperThread::~KeeperThread() {
 void KeeperThread::Run() {
   while (true) {
     const uint32_t seen = state_.reaper.epoch();
-    const FrameKeeper::Next next = keeper_.Step();
-    // Not before the step: a call that it has taken note of may have been the last.
+    const FrameKeeper::Next frames = keeper_.Step();
+    const PageWriter::Next pages = writer_.Step();
+    // Not before the steps: a call that they have taken note of may have been the last.
     if (stop_.load()) return;
-    switch (next) {
-      case FrameKeeper::Next::kAgain:
-        break;
-      case FrameKeeper::Next::kWhenWritten:
-        SubmitCollected(state_);
-        state_.reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, io::Deadline::Infinite());
-        break;
-      case FrameKeeper::Next::kWhenCalled:
-        state_.environment->Wait(state_.keeper_calls, keeper_.calls(), io::Deadline::Infinite());
-        break;
+    if (frames == FrameKeeper::Next::kAgain || pages == PageWriter::Next::kAgain) continue;
+    if (frames == FrameKeeper::Next::kWhenWritten || pages == PageWriter::Next::kWhenWritten) {
+      SubmitCollected(state_);
+      state_.reaper.WaitFor(seen, CompletionReaper::Wanted::kEither, writer_.retry_at());
+    } else {
+      state_.environment->Wait(state_.background_calls, keeper_.calls(), writer_.retry_at());
     }
   }
 }

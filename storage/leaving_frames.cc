@@ -190,6 +190,7 @@ bool LeavingFrames::TryMove(FrameIndex from, FrameIndex to) {
   frames.Unbind(from);
   std::memcpy(state_.DataOf(to), state_.DataOf(from), state_.page_bytes);
   frames.MoveContents(from, to);
+  state_.lsns.Move(from, to);
   frames.Bind(to, word);
   state_.policy->OnMoved(from, to);
   ++state_.counters.moves;

@@ -35,7 +35,8 @@ PageAccess::PageAccess(CacheState& state, const PageId& page, Intent intent, Cal
       intent_(intent),
       caller_(caller),
       hint_(options.hint),
-      mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive) {}
+      mode_(intent == Intent::kRead ? PageLatch::Mode::kShared : PageLatch::Mode::kExclusive),
+      next_lsn_(intent == Intent::kRead ? Lsn::kNone : state.log_order.NextLsn()) {}
 
 PageAccess::Next PageAccess::Look(IoBatch& batch, ReadAheadPlan& plan) {
   Outcome outcome;
@@ -67,6 +68,11 @@ PageAccess::Outcome PageAccess::Step(IoBatch& batch, ReadAheadPlan& plan) {
   }
   FIXPOOL_CHECK(false, "the translation names a free frame");
   return Outcome::kFailed;
+}
+
+bool PageAccess::IsThrottled() const {
+  if (intent_ == Intent::kRead || !state_.MustNotDirty()) return false;
+  return frame_ == kNoFrame || !state_.frames[frame_].dirty;
 }
 
 PageAccess::Outcome PageAccess::AwaitRead() {
@@ -138,6 +144,7 @@ PageAccess::Outcome PageAccess::BringIn(const PageFile& file, IoBatch& batch) {
                                            ": the file has ", file.page_count, " pages")));
   }
   const bool make = intent_ == Intent::kMake || !exists;
+  if (IsThrottled()) return Wait(Reason::kDirtying);
   if (make) {
     if (absl::Status status = CheckNewPage(file); !status.ok()) return Fail(std::move(status));
     Count(&CacheStats::made);
@@ -173,6 +180,7 @@ PageAccess::Outcome PageAccess::BeginRead(AtomicPageWord* word, IoBatch& batch) 
 }
 
 PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
+  state_.lsns.Reset(frame_);
   {
     FrameTable::Edit frame(state_.frames, frame_);
     frame->set_page(page_);
@@ -181,6 +189,7 @@ PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
     const PageLatch::Answer answer = frame.busy().latch.TryExclusive({});
     FIXPOOL_CHECK(answer == PageLatch::Answer::kGranted, "a free frame was latched");
   }
+  state_.NoteDirty(frame_, next_lsn_);
   state_.Insert(frame_, word);
   state_.policy->OnLoaded(frame_, page_, hint_);
   PageFile& file = state_.files.at(page_.file);
@@ -193,9 +202,11 @@ PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
 }
 
 PageAccess::Outcome PageAccess::LatchFrame() {
+  if (IsThrottled()) return Wait(Reason::kDirtying);
   const PageLatch::Answer answer = TryLatch();
   switch (answer) {
     case PageLatch::Answer::kGranted:
+      if (intent_ == Intent::kMake) state_.NoteDirty(frame_, next_lsn_);
       // One who brought the page in has told the policy of it.
       if (!counted_) state_.policy->Hit(frame_, hint_);
       Count(&CacheStats::hits);
@@ -311,6 +322,12 @@ absl::Status PageAccess::DeadlineStatus() const {
       return absl::DeadlineExceededError(absl::StrCat(what, "it is still being written to disk"));
     case Reason::kFrames:
       return NoFrameStatus(state_, page_);
+    case Reason::kDirtying:
+      return absl::ResourceExhaustedError(
+          absl::StrCat(what, "too many pages are dirty (", state_.frames.counts().dirty, " of ",
+                       state_.frames.frame_count(),
+                       " frames), and they are written more slowly than others are ",
+                       "changed. Allow a longer timeout, or give the cache more memory"));
     case Reason::kTransfers:
       return absl::DeadlineExceededError(absl::StrCat(
           what, "all of the engine's ", state_.engine->depth(), " transfers are still in flight"));

@@ -41,7 +41,7 @@ class PageAccess {
     kFailed,   // error()
     kWait,     // look again when reason() may have gone
   };
-  enum class Reason : uint8_t { kRead, kLatch, kWriteBack, kFrames, kTransfers };
+  enum class Reason : uint8_t { kRead, kLatch, kWriteBack, kFrames, kTransfers, kDirtying };
   enum class Caller : uint8_t {
     kThread,  // sleeps: what this thread holds nobody will let go of meanwhile
     kTask,    // gives way to other tasks of its thread, which may hold what it waits for
@@ -84,6 +84,8 @@ class PageAccess {
   Outcome AwaitRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Outcome LatchFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   PageLatch::Answer TryLatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  // Whether it would change a page that is clean, or make one, when that is not to be.
+  bool IsThrottled() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
   // The file, if this access is allowed on it; else error_ says why not.
   PageFile* CheckFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
@@ -105,6 +107,7 @@ class PageAccess {
   const Caller caller_;
   const Hint hint_;
   const PageLatch::Mode mode_;
+  const Lsn next_lsn_;  // if it makes the page: from when it was not made yet
 
   FrameIndex frame_ = kNoFrame;     // where the page is, if it is
   AtomicPageWord* word_ = nullptr;  // kGranted: its word

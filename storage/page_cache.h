@@ -28,6 +28,7 @@
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/file_options.h"
 #include "fixpool/storage/hit_path.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/optimistic_guard.h"
 #include "fixpool/storage/page_access.h"
 #include "fixpool/storage/page_awaiter.h"
@@ -36,6 +37,7 @@
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
 #include "fixpool/storage/policy_kind.h"
+#include "fixpool/storage/write_ahead_log.h"
 
 namespace fixpool::storage {
 
@@ -99,14 +101,15 @@ namespace fixpool::storage {
 class PageCache {
  public:
   static constexpr size_t kDefaultReadAheadBytes = size_t{8} << 20;
+  static constexpr double kDefaultDirtyShare = 0.25;
 
   struct Options {
-    // Memory for pages, in all; the tables take less than 40 bytes a page beside it, and the words
-    // of pages 8 bytes each (CacheStats::metadata_bytes). Default: enough to be of use, little
-    // enough to be had.
+    // Memory for pages, in all; the tables take less than 40 bytes a page beside it, 16 more
+    // where LSNs are used, and the words of pages 8 bytes each (CacheStats::metadata_bytes).
+    // Default: enough to be of use, little enough to be had.
     size_t memory_bytes = size_t{256} << 20;
     // How far Resize can go, for which tables are reserved: address space, not memory, of about
-    // 130 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages; or
+    // 150 bytes a page. Default: 64 times memory_bytes, at least 2^18 pages; or
     // less where there are not the addresses (RLIMIT_AS).
     std::optional<size_t> max_memory_bytes = std::nullopt;
     // The memory comes in regions of as many bytes, at most 1 GiB: what Resize adds and gives back
@@ -128,9 +131,17 @@ class PageCache {
     PolicyKind policy = PolicyKind::kS3Fifo;
     // Frames that a thread of the cache's own keeps free, so that a miss finds one: when fewer are
     // free, pages leave (dirty ones are written before) until there are twice as many. 0: no such
-    // thread; misses do it themselves. At most a quarter of all frames. Default: 1/128 of them,
-    // 256 at most.
+    // thread, and nothing is written in the background; misses do it themselves. At most a quarter
+    // of all frames. Default: 1/128 of them, 256 at most.
     std::optional<uint32_t> free_frames = std::nullopt;
+    // The share of the frames that may be dirty before that thread begins to write pages in the
+    // background, 0 to 1; with twice as many it is as fast as it can be. More saves writes of
+    // pages that are changed often, and makes Flush, checkpoints and recovery longer. Default: what
+    // leaves three quarters of the memory to misses that wait for nothing.
+    double dirty_share = kDefaultDirtyShare;
+    // The caller's write-ahead log: no page is written before the log is durable up to its LSN.
+    // Null: there is none. Must outlive the cache.
+    WriteAheadLog* log = nullptr;
     // What is read ahead of a scan at most: of who asks for pages of a file one after the other,
     // which is noticed without being told. Grows from 16 pages to that as the scan goes on; never
     // more than 1/16 of the frames, and never past the end of the file. Less than 8 pages: nothing.
@@ -158,6 +169,8 @@ class PageCache {
     std::optional<uint32_t> free_frames = std::nullopt;
     // False: no thread of the cache's own; somebody runs the steps of its BackgroundWork.
     bool background_thread = true;
+    double dirty_share = kDefaultDirtyShare;
+    WriteAheadLog* log = nullptr;
     size_t read_ahead_bytes = kDefaultReadAheadBytes;
     absl::Duration default_timeout = absl::Seconds(30);
     absl::Duration default_flush_timeout = absl::Minutes(6);
@@ -367,6 +380,22 @@ class PageCache {
   // Flush of each open file that is writable, one after the other, within `timeout` in all;
   // the first error, after all have been tried.
   absl::Status FlushAll(std::optional<absl::Duration> timeout = std::nullopt);
+
+  // ---- For recovery: see docs/write_ahead_logging.md ----
+
+  // The first-dirty LSN of all pages of this cache that are not on stable storage as they are in
+  // memory: recovery after a crash at this moment needs the log from there on. A page counts until
+  // the sync after its write has returned; those of a file whose sync failed for as long as it is
+  // open. None: there are no such pages.
+  // A page's first-dirty LSN is what WriteAheadLog::NextLsn said when it was changed first, or what
+  // WriteGuard::set_lsn said, if that is less. For a checkpoint: ask the log for its end, *then*
+  // this, and take the lesser of the two. Looks at all frames, a few thousand at a time.
+  std::optional<Lsn> OldestDirtyLsn() const;
+  // Writes and syncs what has to be for OldestDirtyLsn() to be more than `up_to`: pages whose
+  // first-dirty LSN is not, in the order of their places, file after file. Others go on reading and
+  // changing pages meanwhile; what becomes dirty later is not part of it.
+  // Errors: as Flush; the first, after all files have been tried.
+  absl::Status Checkpoint(Lsn up_to, std::optional<absl::Duration> timeout = std::nullopt);
 
   // Makes the cache as large as that, while others use it: afterwards it has memory for at least
   // memory_bytes of pages, and for less than a region (Options::region_bytes) more; at least a

@@ -13,6 +13,7 @@
 #include "fixpool/storage/file_scans.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_words.h"
+#include "fixpool/storage/unsynced_lsns.h"
 
 namespace fixpool::storage {
 
@@ -32,6 +33,7 @@ struct PageFile {
   uint32_t in_flight = 0;
   // A write ended well that no sync has covered that began after it.
   bool unsynced = false;
+  UnsyncedLsns unsynced_lsns;  // of those pages that have a first-dirty LSN
   // At most one sync is in flight, so that of two the first to fail is seen before the other
   // is believed: the kernel reports a lost write to one of them only.
   uint64_t syncs_started = 0;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/flusher.h"
 
 namespace fixpool::storage {
@@ -61,7 +62,6 @@ absl::StatusOr<PageFile> Unlisted(CacheState& state, std::shared_ptr<io::File> f
 // Makes it one of the cache's files.
 absl::StatusOr<PageFile*> List(CacheState& state, PageFile file)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const bool writable = !file.file->read_only();
   absl::StatusOr<PageFile*> listed = state.files.Add(std::move(file));
   if (!listed.ok()) return listed;
   const FileId id = (*listed)->id;
@@ -70,8 +70,8 @@ absl::StatusOr<PageFile*> List(CacheState& state, PageFile file)
     state.files.Remove(id);
     return words.status();
   }
-  (*words)->set_writable(writable);
   (*listed)->words = *words;
+  state.UpdateWritable(**listed);
   return listed;
 }
 
@@ -153,6 +153,7 @@ void DropPages(CacheState& state, FileId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state
     if (!state.frames[index].HoldsPageOf(id)) continue;
     state.Erase(index);
     state.policy->OnDropped(index);
+    state.lsns.Reset(index);
     FrameTable::Edit(state.frames, index)->dirty = false;
     state.frames.PutFree(index);
   }
@@ -200,6 +201,7 @@ absl::StatusOr<FileId> OpenPageFile(CacheState& state, std::shared_ptr<io::File>
 }
 
 absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& options) {
+  if (absl::Status status = CheckNotInHook("CloseFile"); !status.ok()) return status;
   const io::Deadline deadline = state.DeadlineAfter(options.timeout, state.timeouts.flush);
   {
     io::MutexLock lock(state.mutex);

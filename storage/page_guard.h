@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_hold.h"
 #include "fixpool/storage/page_id.h"
@@ -47,6 +48,13 @@ class [[nodiscard]] ReadGuard {
   std::span<const std::byte> bytes() const {
     hold_.CheckHoldsPage();
     return {hold_.data(), hold_.size_bytes()};
+  }
+
+  // The last record of the caller's log that the page shows: what set_lsn was told last, or what
+  // was read with the page if its file is sealed. kNone: nobody has said.
+  Lsn lsn() const {
+    hold_.CheckHoldsPage();
+    return hold_.lsn();
   }
 
   // To find the page again by, and whether it still is what it was when `hint` was made: see
@@ -111,6 +119,20 @@ class [[nodiscard]] WriteGuard {
     hold_.CheckHoldsPage();
     hold_.MarkDirty();
     return {hold_.data(), hold_.size_bytes()};
+  }
+
+  // As ReadGuard.
+  Lsn lsn() const {
+    hold_.CheckHoldsPage();
+    return hold_.lsn();
+  }
+  // The page shows what the caller's log tells up to there; to be said before the guard is dropped
+  // whose change the record tells of. An LSN below the page's own leaves it as it is. Makes the
+  // page dirty, as mutable_bytes() does, which had better come before the record: see
+  // WriteAheadLog.
+  void set_lsn(Lsn lsn) {
+    hold_.CheckHoldsPage();
+    hold_.RaiseLsn(lsn);
   }
 
   // As ReadGuard; the hint is of the page as this guard leaves it, changed or not.

@@ -19,12 +19,27 @@ bool PageHold::UnchangedSince(const PageHint& hint) const {
          state_->words.epoch().Vouches(hint.epoch());
 }
 
+Lsn PageHold::lsn() const { return state_->lsns.page(bits_.frame()); }
+
+void PageHold::RaiseLsn(Lsn lsn) {
+  if (lsn == Lsn::kNone || state_->fork_guard.forked()) return;
+  FrameLsns& lsns = state_->lsns;
+  lsns.StartUsing();
+  MarkDirty();
+  lsns.RaisePage(bits_.frame(), lsn);
+  // The record may have come before the page was dirty.
+  const Lsn first_dirty = lsns.first_dirty(bits_.frame());
+  if (first_dirty == Lsn::kNone || lsn < first_dirty) lsns.set_first_dirty(bits_.frame(), lsn);
+}
+
 void PageHold::MarkDirty() {
   CacheState* const state = state_;
   // While this hold lasts nobody writes the page back, so once is enough.
   if (state->fork_guard.forked() || state->IsDirtyUnderMyLatch(bits_.frame())) return;
+  const Lsn first_dirty = state->log_order.NextLsn();
   io::MutexLock lock(state->mutex);
   state->frames.MarkDirty(bits_.frame());
+  state->NoteDirty(bits_.frame(), first_dirty);
 }
 
 // As TryReleaseShared. The version stays what it is while the page is closed.

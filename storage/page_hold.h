@@ -11,6 +11,7 @@
 #include "fixpool/io/check.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/frame_index.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
@@ -84,6 +85,12 @@ class [[nodiscard]] PageHold {
   PageHint hint() const;
   // Whether it is the same life of the page in the same frame: nobody had it exclusively since.
   bool UnchangedSince(const PageHint& hint) const;
+
+  // See FrameLsns.
+  Lsn lsn() const;
+  // Requires the exclusive latch. The page is dirty, by records of which this is one, and its LSN
+  // at least that.
+  void RaiseLsn(Lsn lsn);
 
   // Requires the exclusive latch.
   void MarkDirty();

@@ -8,70 +8,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
-#include "fixpool/io/error.h"
+#include "fixpool/storage/page_writes.h"
 
 namespace fixpool::storage {
 namespace {
 
-// What a completion is about, in IoRequest::user_data: the kind above the index of a frame
-// or, of a sync, the slot of a file, or, of a joined read, its place among these.
-enum class TransferKind : uint8_t { kRead, kWrite, kSync, kJoinedRead };
-
-uint64_t UserData(TransferKind kind, uint32_t index) {
-  return uint64_t{static_cast<uint8_t>(kind)} << 32 | index;
-}
-TransferKind KindOf(uint64_t user_data) { return static_cast<TransferKind>(user_data >> 32); }
-uint32_t IndexOf(uint64_t user_data) { return static_cast<uint32_t>(user_data); }
-
 // In a frame's error.
 constexpr absl::string_view kJoinedReadUrl = "fixpool/joined_read";
-
-// Pages whose write failed are left alone for this long, then twice as long, ...
-constexpr int64_t kFirstWritePauseNs = 10'000'000;
-constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
-
-absl::Status CheckHandle(const CacheState& state, FrameIndex index, const arena::PageHandle& handle,
-                         absl::string_view operation) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const std::optional<io::ValidationError> error = state.arena->Check(handle);
-  if (!error.has_value()) return absl::OkStatus();
-  return io::ValidationStatus(
-      *error, absl::StrCat(operation, " of ", state.NameOf(state.PageIn(index)),
-                           ": refused, because the handle of its frame is not valid (",
-                           io::ValidationErrorName(*error),
-                           "): ", state.arena->Validate(handle).message()));
-}
-
-void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index, io::RegionId region,
-                 IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  PageFile& file = state.FileOf(index);
-  ++file.in_flight;
-  ++state.transfers;
-  batch.Add(
-      {.operation = kind == TransferKind::kRead ? io::IoOperation::kRead : io::IoOperation::kWrite,
-       .file = file.handle,
-       .region = region,
-       .data = state.DataOf(index),
-       .length_bytes = state.page_bytes,
-       .offset_bytes = state.frames[index].page_number() * state.page_bytes,
-       .user_data = UserData(kind, ToInt(index))});
-}
-
-void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& status)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  FrameTable::Edit frame(state.frames, index);
-  frame->dirty = true;
-  frame.busy().write_failed = true;
-  frame.busy().error = status;
-  ++state.counters.write_errors;
-  state.write_pause_ns =
-      std::clamp(state.write_pause_ns * 2, kFirstWritePauseNs, kLongestWritePauseNs);
-  state.retry_writes_at_ns = state.environment->NowNs() + state.write_pause_ns;
-}
 
 // The page is there, or its read failed.
 void EndPage(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   if (status.ok()) {
+    state.lsns.Reset(index);
     FrameTable::Edit(state.frames, index)->state = FrameState::kResident;
     return;
   }
@@ -94,7 +43,7 @@ void EndRead(CacheState& state, FrameIndex index, const absl::Status& status)
 
 // A failed one fails nobody: those who wait for a page of it read that page alone (IsOfJoinedRead),
 // and where nobody does, it is as if it had never been asked for.
-void EndJoinedRead(CacheState& state, JoinedRead& read, const absl::Status& status)
+void EndJoinedRead(CacheState& state, JoinedTransfer& read, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   --state.files.at(read.file).in_flight;
   absl::Status of_pages;
@@ -110,59 +59,30 @@ void EndJoinedRead(CacheState& state, JoinedRead& read, const absl::Status& stat
   state.joined_reads.Return(&read);
 }
 
-// Returns what the sink should hear, or nothing.
-std::string EndWrite(CacheState& state, FrameIndex index, const absl::Status& status)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  const bool was_failing = state.frames.Busy(index).write_failed;
-  PageFile& file = state.FileOf(index);
-  --file.in_flight;
-  {
-    FrameTable::Edit frame(state.frames, index);
-    frame.busy().latch.EndWriteBack();
-    if (status.ok()) {
-      frame.busy().write_failed = false;
-      frame.busy().error = absl::OkStatus();
-      // Of a file that cannot be synced, nothing is believed to be on disk.
-      frame->dirty = !file.poison.ok();
-    }
-  }
-  if (!status.ok()) {
-    BookFailedWrite(state, index, status);
-    state.policy->OnWriteFailed(index);
-    if (was_failing) return "";
-    return absl::StrCat(state.NameOf(state.PageIn(index)),
-                        " cannot be written and stays in memory: ", status.message());
-  }
-  file.unsynced = true;
-  ++state.counters.writes;
-  state.write_pause_ns = 0;
-  state.policy->OnWritten(index);
-  return "";
-}
-
-std::string EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+void EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status,
+             std::vector<std::string>& messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   PageFile& file = state.files.at(FileId(file_slot, 0));
   --file.in_flight;
   ++file.syncs_ended;
+  file.unsynced_lsns.EndSync(status.ok());
   if (status.ok()) {
     ++state.counters.syncs;
-    return "";
+    return;
   }
   ++state.counters.sync_errors;
   file.unsynced = true;
-  if (!file.poison.ok()) return "";
+  if (!file.poison.ok()) return;
   std::string message = absl::StrCat(
       file.path(), " takes no more writes, because a sync of it failed and it cannot be known ",
       "which of the pages written before are on disk; close it with ",
       "CloseOptions::discard_changes and open it again: ", status.message());
   file.poison = absl::Status(status.code(), message);
-  file.words->set_writable(false);
+  state.UpdateWritable(file);
   state.waiters.WakeAll();  // among them those who want to write the file
   status.ForEachPayload([&file](absl::string_view url, const absl::Cord& payload) {
     file.poison.SetPayload(url, payload);
   });
-  return message;
+  messages.push_back(std::move(message));
 }
 
 // The file ended before all was read that was asked for: what lies behind, in memory, is whatever
@@ -198,13 +118,13 @@ void EndRefused(CacheState& state, const io::IoRequest& request, absl::Status st
 absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
   const arena::PageHandle handle = state.frames.HandleOf(index);
   if (absl::Status status = CheckHandle(state, index, handle, "read"); !status.ok()) return status;
-  AddTransfer(state, TransferKind::kRead, index, handle.region, batch);
+  AddTransfer(state, TransferKind::kRead, index, handle, batch);
   ++state.counters.reads;
   return absl::OkStatus();
 }
 
-JoinedRead* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first) {
-  JoinedRead* const read = state.joined_reads.Take();
+JoinedTransfer* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first) {
+  JoinedTransfer* const read = state.joined_reads.Take();
   if (read == nullptr) return nullptr;
   read->file = file.id;
   read->first = first;
@@ -214,7 +134,7 @@ JoinedRead* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first) 
   return read;
 }
 
-absl::Status AddToJoinedRead(CacheState& state, JoinedRead& read, FrameIndex index) {
+absl::Status AddToJoinedRead(CacheState& state, JoinedTransfer& read, FrameIndex index) {
   const arena::PageHandle handle = state.frames.HandleOf(index);
   if (absl::Status status = CheckHandle(state, index, handle, "read"); !status.ok()) return status;
   read.pieces[read.count] = {
@@ -224,7 +144,7 @@ absl::Status AddToJoinedRead(CacheState& state, JoinedRead& read, FrameIndex ind
   return absl::OkStatus();
 }
 
-void StartJoinedRead(CacheState& state, JoinedRead& read, IoBatch& batch) {
+void StartJoinedRead(CacheState& state, JoinedTransfer& read, IoBatch& batch) {
   PageFile& file = state.files.at(read.file);
   if (read.count == 0) {
     --file.in_flight;
@@ -245,29 +165,12 @@ bool IsOfJoinedRead(const absl::Status& error) {
   return error.GetPayload(kJoinedReadUrl).has_value();
 }
 
-absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch) {
-  const arena::PageHandle handle = state.frames.HandleOf(index);
-  if (absl::Status status = CheckHandle(state, index, handle, "write"); !status.ok()) {
-    BookFailedWrite(state, index, status);
-    return status;
-  }
-  {
-    FrameTable::Edit frame(state.frames, index);
-    BusyFrame& busy = frame.busy();
-    FIXPOOL_CHECK(frame->dirty && busy.latch.CanBeginWriteBack(), "a write of a page in use");
-    frame->dirty = false;
-    busy.latch.BeginWriteBack();
-    busy.write_number = ++state.writes_begun;
-  }
-  AddTransfer(state, TransferKind::kWrite, index, handle.region, batch);
-  return absl::OkStatus();
-}
-
 void StartSync(CacheState& state, PageFile& file, IoBatch& batch) {
   FIXPOOL_CHECK(!file.sync_in_flight(), "two syncs of one file at once");
   ++file.in_flight;
   ++file.syncs_started;
   file.unsynced = false;
+  file.unsynced_lsns.BeginSync();
   ++state.transfers;
   batch.Add({.operation = io::IoOperation::kSync,
              .file = file.handle,
@@ -333,25 +236,27 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
     for (const io::IoCompletion& completion : completions) {
       const uint32_t index = IndexOf(completion.user_data);
       --state.transfers;
-      std::string message;
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:
           EndRead(state, FrameIndex{index}, completion.status);
           state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kWrite:
-          message = EndWrite(state, FrameIndex{index}, completion.status);
+          EndWrite(state, FrameIndex{index}, completion.status, messages);
           state.waiters.WakeForPage(FrameIndex{index});
           break;
         case TransferKind::kJoinedRead:
           EndJoinedRead(state, state.joined_reads[index], completion.status);
           break;
+        case TransferKind::kJoinedWrite:
+          EndJoinedWrite(state, state.joined_writes[index], completion.status, messages);
+          break;
         case TransferKind::kSync:
-          message = EndSync(state, index, completion.status);
+          EndSync(state, index, completion.status, messages);
           break;
       }
-      if (!message.empty()) messages.push_back(std::move(message));
     }
+    state.LiftThrottle();
     state.WakeTasksForFrames();
     state.WakeTasksForTransfers();
   }

@@ -10,35 +10,27 @@
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/io_batch.h"
+#include "fixpool/storage/transfer.h"
 
 namespace fixpool::storage {
 
-// Whether one more transfer can be started, with `reserve` left over for others.
-inline bool CanStart(const CacheState& state, const IoBatch& batch, uint32_t reserve = 0)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  return state.transfers + reserve < state.engine->depth() && batch.room() > 0;
-}
-
-// The Start functions need CanStart. An error is that of arena::PageArena::Check: the frame's
-// handle is not valid, nothing was started, and nothing has changed.
+// The Start functions need CanStart; those of writes are in page_writes.h. An error is that of
+// arena::PageArena::Check: the frame's handle is not valid, nothing was started, and nothing has
+// changed.
 //
 // The frame is kLoading, and its page named.
 absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
-// The frame is dirty, and its latch lets a write-back begin. It is clean and in write-back
-// afterwards. An error is booked like that of a write that failed.
-absl::Status StartWrite(CacheState& state, FrameIndex index, IoBatch& batch)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 // A joined read of pages from `first` on, which counts as a transfer from now on. Null: none is to
 // be had. Nobody else touches it before it is started.
-JoinedRead* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first)
+JoinedTransfer* TakeJoinedRead(CacheState& state, PageFile& file, PageNumber first)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 // Its next page, which the frame, that is kLoading, has been named for. There is room
-// (JoinedReads::pages_each).
-absl::Status AddToJoinedRead(CacheState& state, JoinedRead& read, FrameIndex index)
+// (JoinedTransfers::pages_each).
+absl::Status AddToJoinedRead(CacheState& state, JoinedTransfer& read, FrameIndex index)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 // If there are no pages in it, it ends here.
-void StartJoinedRead(CacheState& state, JoinedRead& read, IoBatch& batch)
+void StartJoinedRead(CacheState& state, JoinedTransfer& read, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 // Whether `error`, of a frame whose read failed, is that of a joined read: it says nothing about
 // this page, and who waits for it reads it alone.

@@ -10,7 +10,7 @@
 #include "fixpool/storage/access_options.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/io_batch.h"
-#include "fixpool/storage/joined_reads.h"
+#include "fixpool/storage/joined_transfers.h"
 #include "fixpool/storage/page_id.h"
 
 namespace fixpool::storage {
@@ -74,7 +74,7 @@ class RunReader {
   CacheState& state_;
   Run run_;
   PageNumber next_;
-  JoinedRead* read_ = nullptr;  // begun, and not handed over
+  JoinedTransfer* read_ = nullptr;  // begun, and not handed over
   size_t started_ = 0;
 };
 

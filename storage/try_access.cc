@@ -17,6 +17,9 @@ FrameIndex TryLatch(CacheState& state, const PageId& page, PageLatch::Mode mode,
   if (!MayAccess(state.files.Find(page.file), mode)) return kNoFrame;
   const FrameIndex index = state.Find(page);
   if (index == kNoFrame || state.frames[index].state != FrameState::kResident) return kNoFrame;
+  if (mode == PageLatch::Mode::kExclusive && !state.frames[index].dirty && state.MustNotDirty()) {
+    return kNoFrame;
+  }
   const PageLatch::Caller caller{
       .guards_of_this_page = ThreadHolds::CountOf(state.frames.WordOf(index)),
       .holds_guards = ThreadHolds::Any()};

@@ -52,14 +52,18 @@ inline arena::Ladder OrdinaryPages() { return arena::Ladder::Only(arena::PageBac
 struct FakeStack {
   explicit FakeStack(io::Environment* environment, uint32_t frames,
                      FakeEngine::Options options = {},
-                     size_t read_ahead_bytes = storage::PageCache::kDefaultReadAheadBytes) {
+                     size_t read_ahead_bytes = storage::PageCache::kDefaultReadAheadBytes)
+      : FakeStack(environment, options,
+                  {.frame_count = frames, .free_frames = 0, .read_ahead_bytes = read_ahead_bytes}) {
+  }
+  FakeStack(io::Environment* environment, FakeEngine::Options options,
+            const storage::PageCache::PartsOptions& cache_options) {
     registry = *io::FixedBufferRegistry::Create({.environment = environment});
     arena = *arena::PageArena::Create(
-        registry.get(), {.size_bytes = size_t{frames} * kPageBytes, .ladder = OrdinaryPages()});
+        registry.get(),
+        {.size_bytes = cache_options.frame_count * kPageBytes, .ladder = OrdinaryPages()});
     engine = std::make_unique<FakeEngine>(registry.get(), options);
-    cache = *storage::PageCache::Create(
-        arena.get(), engine.get(),
-        {.frame_count = frames, .free_frames = 0, .read_ahead_bytes = read_ahead_bytes});
+    cache = *storage::PageCache::Create(arena.get(), engine.get(), cache_options);
   }
 
   std::unique_ptr<io::FixedBufferRegistry> registry;
@@ -76,6 +80,13 @@ class FakeCacheTest : public ::testing::Test {
              size_t read_ahead_bytes = storage::PageCache::kDefaultReadAheadBytes) {
     path_ = scratch_.MakeFile("data.db", FileText(pages));
     stack_.emplace(&environment_, frames, options, read_ahead_bytes);
+    file_ = *cache().OpenFile(path_);
+  }
+  // The same of a cache with other options.
+  void StartWith(const storage::PageCache::PartsOptions& cache_options, uint64_t pages,
+                 FakeEngine::Options options = {}) {
+    path_ = scratch_.MakeFile("data.db", FileText(pages));
+    stack_.emplace(&environment_, options, cache_options);
     file_ = *cache().OpenFile(path_);
   }
 

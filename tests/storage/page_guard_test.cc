@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fixpool/io/error.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_cache.h"
 #include "gtest/gtest.h"
 #include "tests/storage/cache_fixture.h"
@@ -21,6 +22,7 @@ namespace fixpool::tests {
 namespace {
 
 using io::IoOperation;
+using storage::Lsn;
 using storage::OptimisticGuard;
 using storage::PageId;
 using storage::ReadGuard;
@@ -37,6 +39,56 @@ class PageGuardTest : public FakeCacheTest {
     Put(guard, PageText(guard.page_id().page_number, version));
   }
 };
+
+// ---- LSNs ----
+
+TEST_F(PageGuardTest, TellsTheLargestLsnThatWasSet) {
+  StartWithPage1();
+  EXPECT_EQ(cache().Read(Page(1))->lsn(), Lsn::kNone);
+  {
+    WriteGuard page = *cache().Write(Page(1));
+    EXPECT_EQ(page.lsn(), Lsn::kNone);
+    page.set_lsn(Lsn{70});
+    EXPECT_EQ(page.lsn(), Lsn{70});
+    page.set_lsn(Lsn{60});
+    page.set_lsn(Lsn::kNone);
+    EXPECT_EQ(page.lsn(), Lsn{70});
+  }
+  EXPECT_EQ(cache().Read(Page(1))->lsn(), Lsn{70});
+  EXPECT_EQ(cache().Write(Page(1))->lsn(), Lsn{70});
+  EXPECT_EQ(cache().Read(Page(2))->lsn(), Lsn::kNone);
+  EXPECT_EQ(cache().Stats().dirty_frames, 1u);  // a record says that it was changed
+}
+
+TEST_F(PageGuardTest, KeepsTheLsnThroughUpgradeAndDowngrade) {
+  StartWithPage1();
+  ReadGuard reader = *cache().Read(Page(1));
+  WriteGuard writer = *reader.TryUpgrade();
+  writer.set_lsn(Lsn{5});
+  EXPECT_EQ(writer.Downgrade().lsn(), Lsn{5});
+}
+
+// Each of the frames holds several pages in turn.
+TEST_F(PageGuardTest, ForgetsTheLsnWithThePage) {
+  Start(2, 8);
+  for (uint64_t page = 0; page < 8; ++page) {
+    WriteGuard guard = *cache().Write(Page(page));
+    EXPECT_EQ(guard.lsn(), Lsn::kNone) << page;
+    guard.set_lsn(Lsn{100});
+  }
+  for (uint64_t page = 8; page < 12; ++page) {
+    WriteGuard guard = *cache().Make(Page(page));
+    EXPECT_EQ(guard.lsn(), Lsn::kNone) << page;
+    guard.set_lsn(Lsn{100});
+  }
+}
+
+TEST_F(PageGuardTest, LsnsNeedAPage) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(WriteGuard().set_lsn(Lsn{1}), "holds no page");
+  EXPECT_DEATH((void)WriteGuard().lsn(), "holds no page");
+  EXPECT_DEATH((void)ReadGuard().lsn(), "holds no page");
+}
 
 // ---- Tried for ----
 

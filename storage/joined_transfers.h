@@ -1,5 +1,5 @@
-#ifndef FIXPOOL_STORAGE_JOINED_READS_H_
-#define FIXPOOL_STORAGE_JOINED_READS_H_
+#ifndef FIXPOOL_STORAGE_JOINED_TRANSFERS_H_
+#define FIXPOOL_STORAGE_JOINED_TRANSFERS_H_
 
 #include <algorithm>
 #include <array>
@@ -18,7 +18,7 @@ namespace fixpool::storage {
 
 // One transfer that brings several pages: adjacent ones of one file, into frames that lie
 // anywhere.
-struct JoinedRead {
+struct JoinedTransfer {
   FileId file;
   PageNumber first = 0;
   uint32_t count = 0;                              // of pages, and of what follows
@@ -27,38 +27,38 @@ struct JoinedRead {
   absl::Span<const FrameIndex> pages() const { return {frames.data(), count}; }
 };
 
-// A fixed number of JoinedReads, told apart by their index, and which of them are free.
+// A fixed number of JoinedTransfers, told apart by their index, and which of them are free.
 // Shape: some 7 KiB each, allocated by the constructor alone. A page larger than half of
 // kLargestBytes is read alone. Guarded by the cache's lock, but for those that are taken, which
 // belong to their taker and then to whoever has the completion.
-class JoinedReads {
+class JoinedTransfers {
  public:
   // Of one of them, if pages are smaller: as much as a device moves about as fast at a time as it
   // moves anything.
   static constexpr uint32_t kLargestBytes = 1u << 20;
   static constexpr uint32_t kMost = 32;
 
-  JoinedReads(uint32_t engine_joined_depth, uint32_t page_bytes)
+  JoinedTransfers(uint32_t engine_joined_depth, uint32_t page_bytes)
       : pages_each_(std::min<uint32_t>(io::kMaxPieces, kLargestBytes / page_bytes)),
         reads_(pages_each_ < 2 ? 0 : std::min(kMost, engine_joined_depth)) {
     free_.reserve(reads_.size());
-    for (JoinedRead& read : reads_) free_.push_back(&read);
+    for (JoinedTransfer& read : reads_) free_.push_back(&read);
   }
 
   // Null: all are taken.
-  JoinedRead* Take() {
+  JoinedTransfer* Take() {
     if (free_.empty()) return nullptr;
-    JoinedRead* const read = free_.back();
+    JoinedTransfer* const read = free_.back();
     free_.pop_back();
     read->count = 0;
     return read;
   }
-  void Return(JoinedRead* read) { free_.push_back(read); }
+  void Return(JoinedTransfer* read) { free_.push_back(read); }
 
-  uint32_t IndexOf(const JoinedRead& read) const {
+  uint32_t IndexOf(const JoinedTransfer& read) const {
     return static_cast<uint32_t>(&read - reads_.data());
   }
-  JoinedRead& operator[](uint32_t index) { return reads_[index]; }
+  JoinedTransfer& operator[](uint32_t index) { return reads_[index]; }
   bool any_taken() const { return free_.size() < reads_.size(); }
   // Whether there are any, taken or not.
   bool possible() const { return !reads_.empty(); }
@@ -67,10 +67,10 @@ class JoinedReads {
 
  private:
   const uint32_t pages_each_;
-  std::vector<JoinedRead> reads_;
-  std::vector<JoinedRead*> free_;
+  std::vector<JoinedTransfer> reads_;
+  std::vector<JoinedTransfer*> free_;
 };
 
 }  // namespace fixpool::storage
 
-#endif  // FIXPOOL_STORAGE_JOINED_READS_H_
+#endif  // FIXPOOL_STORAGE_JOINED_TRANSFERS_H_
