@@ -76,7 +76,11 @@ PageWriter::Next PageWriter::WriteSome(uint32_t room, IoBatch& batch) {
   bool full = false;
   for (; next_ < end; ++next_) {
     const Item& item = items_[next_];
-    if (!IsThere(item) || !CanWrite(item.frame) || !LogAllowsWrite(state_, item.frame)) continue;
+    if (!IsThere(item)) continue;
+    // From the look at its latch to the start of its write: whoever finds the page by its word takes
+    // no lock, and would latch it in between.
+    const FrameTable::Capture capture(state_.frames, item.frame);
+    if (!CanWrite(item.frame) || !LogAllowsWrite(state_, item.frame)) continue;
     const RunWriter::Answer answer = writer.Add(item.frame, batch);
     full = answer == RunWriter::Answer::kNoRoom;
     if (full) break;
