@@ -290,6 +290,32 @@ TEST_F(PageCacheThreadsTest, WriterIsNotStarvedByReadersOfAHotPage) {
   for (std::thread& reader : readers) reader.join();
 }
 
+// All who come while a sync is in flight, which may have begun before their pages were written, are
+// served by the next one.
+TEST_F(PageCacheThreadsTest, ManyFlushesShareASync) {
+  constexpr int kThreads = 8;
+  Start(16, 16);
+  engine().Hold({.operation = IoOperation::kSync});
+  std::vector<std::thread> threads;
+  for (uint64_t i = 0; i <= kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      {
+        WriteGuard guard = *cache().Write(Page(i));
+        Put(guard, PageText(i, 1));
+      }
+      EXPECT_TRUE(cache().Flush(file_).ok());
+    });
+    while (i == 0 && engine().Count(IoOperation::kSync) == 0) std::this_thread::yield();
+  }
+  while (engine().Count(IoOperation::kWrite) <= kThreads) std::this_thread::yield();
+  EXPECT_EQ(engine().Count(IoOperation::kSync), 1u);
+  engine().ReleaseAll();
+  for (std::thread& thread : threads) thread.join();
+  // Two, but for threads that were slow to come to where they wait for it.
+  EXPECT_GE(engine().Count(IoOperation::kSync), 2u);
+  EXPECT_LE(engine().Count(IoOperation::kSync), kThreads / 2);
+}
+
 TEST_F(PageCacheThreadsTest, ConcurrentFlushesAllSeeAFailedSync) {
   constexpr int kThreads = 4;
   Start(8, 8);
