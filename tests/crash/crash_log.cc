@@ -32,11 +32,10 @@ absl::StatusOr<std::vector<uint64_t>> SegmentsIn(const std::string& directory) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CrashLog>> CrashLog::Create(const std::string& directory,
-                                                           uint64_t segment) {
-  std::unique_ptr<CrashLog> log(new CrashLog(directory));
-  io::MutexLock lock(log->mutex_);
-  if (absl::Status status = log->Open(segment); !status.ok()) return status;
+absl::StatusOr<std::unique_ptr<CrashLog>> CrashLog::Create(const Options& options) {
+  std::unique_ptr<CrashLog> log(new CrashLog(options));
+  io::MutexLock lock(log->file_mutex_);
+  if (absl::Status status = log->Open(options.segment); !status.ok()) return status;
   return log;
 }
 
@@ -56,37 +55,35 @@ storage::Lsn CrashLog::Append(absl::string_view record) {
   return storage::Lsn{++appended_};
 }
 
-storage::Lsn CrashLog::NextLsn() {
-  io::MutexLock lock(mutex_);
-  return storage::Lsn{appended_ + 1};
-}
-
-uint64_t CrashLog::segment() {
-  io::MutexLock lock(mutex_);
-  return segment_;
-}
+storage::Lsn CrashLog::NextLsn() { return storage::Lsn{appended_ + 1}; }
 
 absl::Status CrashLog::EnsureDurable(storage::Lsn lsn) {
-  io::MutexLock lock(mutex_);
   if (storage::ToInt(lsn) <= durable_) return absl::OkStatus();
-  return Write();
+  io::MutexLock lock(file_mutex_);
+  return storage::ToInt(lsn) <= durable_ ? absl::OkStatus() : Write();
 }
 
 absl::Status CrashLog::Write() {
   if (!error_.ok()) return error_;
-  error_ = file_->Append(pending_);
+  std::string records;
+  uint64_t last;
+  {
+    io::MutexLock lock(mutex_);
+    records.swap(pending_);
+    last = appended_;
+  }
+  error_ = file_->Append(records);
   if (error_.ok()) error_ = file_->Sync();
-  if (!error_.ok()) return error_;
-  pending_.clear();
-  durable_ = appended_;
-  return absl::OkStatus();
+  if (error_.ok()) durable_ = last;
+  return error_;
 }
 
-absl::Status CrashLog::Rotate() {
-  io::MutexLock lock(mutex_);
+absl::StatusOr<uint64_t> CrashLog::Rotate() {
+  io::MutexLock lock(file_mutex_);
   if (absl::Status status = Write(); !status.ok()) return status;
   error_ = Open(segment_ + 1);
-  return error_;
+  if (!error_.ok()) return error_;
+  return segment_;
 }
 
 absl::StatusOr<CrashLog::Contents> CrashLog::Read(const std::string& directory, uint64_t segment) {

@@ -5,8 +5,8 @@
 //     [--mutation=skip_sync]
 //
 // Says on stdout "recovered T R P" (transactions, of these replayed, torn pages) when it has
-// recovered; then either "ack N" for each transaction that is durable, or "verified". Ends with its
-// parent. Exit codes: writer_codes.h; the reason is on stderr.
+// recovered; then either "ack N" when all up to transaction N are durable, or "verified". Ends with
+// its parent. Exit codes: writer_codes.h; the reason is on stderr.
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -37,7 +37,8 @@ void Say(const std::string& line) {
 int CodeOf(const absl::Status& status) {
   if (status.ok()) return kWriterDone;
   std::fprintf(stderr, "crash_writer: %s\n", status.ToString().c_str());
-  return absl::IsDataLoss(status) ? kWriterFoundWrong : kWriterStorageFailed;
+  if (absl::IsDataLoss(status)) return kWriterFoundWrong;
+  return absl::IsInternal(status) ? kWriterStuck : kWriterStorageFailed;
 }
 
 bool Mutate(const std::string& name) {
