@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/error.h"
 #include "fixpool/io/memory_region.h"
@@ -162,6 +163,51 @@ bool CanGoFixed(const Operation& operation, const TransferMeans& means) {
   return operation.joined->in_one_slot() && (means.joined_fixed || !operation.vectored());
 }
 
+// Books that the next `bytes` were transferred.
+void Book(Operation& operation, uint32_t bytes) {
+  operation.retries = 0;
+  operation.transferred_bytes += bytes;
+  if (operation.joined != nullptr) operation.joined->Advance(bytes);
+}
+
+// No progress and no reason: not for ever.
+Progress GiveUp(Operation& operation, EngineCounters& counters) {
+  operation.error_number = EIO;
+  ++counters.failed;
+  return Progress::kFinished;
+}
+
+bool EndsBefore(const File& file, uint64_t offset_bytes) {
+  const absl::StatusOr<uint64_t> size_bytes = file.SizeBytes();
+  return size_bytes.ok() && *size_bytes <= offset_bytes;
+}
+
+// A read that got nothing, or stopped off the alignment of direct I/O, looks like one at the end of
+// the file. It need not be: a bad sector, or a file system across a network, ends a read early
+// too, and an alignment that is only supposed (File::alignment) is larger than the device's. So the
+// file is asked. Where it goes on, so does the read, from the last place that it can be asked for.
+Progress AdvanceRead(Operation& operation, const File& file, uint32_t got,
+                     EngineCounters& counters) {
+  const uint32_t total = operation.transferred_bytes + got;
+  const uint32_t off_alignment = total & (file.alignment().offset_bytes - 1);
+  if (total < operation.request.length_bytes && (got == 0 || off_alignment != 0)) {
+    if (EndsBefore(file, operation.request.offset_bytes + total)) {
+      Book(operation, got);
+      return Progress::kFinished;
+    }
+    got -= off_alignment;
+    if (got == 0) {
+      if (++operation.retries > kMaxRetries) return GiveUp(operation, counters);
+      ++counters.retried;
+      return Progress::kAgain;
+    }
+  }
+  Book(operation, got);
+  if (operation.remaining_bytes() == 0) return Progress::kFinished;
+  ++counters.resumed;
+  return Progress::kAgain;
+}
+
 }  // namespace
 
 OperationPool::OperationPool(uint32_t depth, uint32_t joined_depth)
@@ -240,22 +286,12 @@ Progress Advance(Operation& operation, const File& file, int result, EngineCount
     return Progress::kFinished;
   }
   if (request.operation == IoOperation::kSync) return Progress::kFinished;
-  operation.retries = 0;
-  operation.transferred_bytes += static_cast<uint32_t>(result);
-  if (operation.joined != nullptr) operation.joined->Advance(static_cast<size_t>(result));
-  if (operation.remaining_bytes() == 0) return Progress::kFinished;
-  if (request.operation == IoOperation::kRead) {
-    // A direct read ends off its alignment only where the file does; what would be asked
-    // next could not be aligned anyway.
-    const bool file_ended =
-        result == 0 || (operation.transferred_bytes & (file.alignment().offset_bytes - 1)) != 0;
-    if (file_ended) return Progress::kFinished;
-  } else if (result == 0 || request.atomic) {
-    // No progress and no reason: do not try for ever. Or the rest would be a write of its own.
-    operation.error_number = EIO;
-    ++counters.failed;
-    return Progress::kFinished;
-  }
+  const auto got = static_cast<uint32_t>(result);
+  if (request.operation == IoOperation::kRead) return AdvanceRead(operation, file, got, counters);
+  if (Book(operation, got); operation.remaining_bytes() == 0) return Progress::kFinished;
+  // No reason to go on; or, of one that is to be done as a whole, the rest would be a write of its
+  // own.
+  if (got == 0 || request.atomic) return GiveUp(operation, counters);
   ++counters.resumed;
   return Progress::kAgain;
 }

@@ -12,6 +12,10 @@ binds what Fixpool depends on, unless the WORKSPACE has bound it before:
       Central Registry, so BUILD files are the same with Bazel 7 and later, where
       MODULE.bazel fetches the real ones. @crc32c is ISA-L's CRC32C behind the
       other library's header, as Debian has no package of that.
+  @libfuse3
+      Likewise, for the crash test alone. The registry has no such module, so with
+      Bazel 7 and later it is this one, too (system_fuse.bzl). Where the library is
+      missing, there is nothing to link and the crash test says so when it runs.
   @rules_cc, @rules_shell, @rules_java, @remote_coverage_tools
       What Bazel itself would download at the first cc_test. The first two only
       name native rules.
@@ -125,6 +129,16 @@ def _google_benchmark_impl(ctx):
         _cc_library("benchmark_main", linkopts = [main], deps = [":benchmark"]),
     ]))
 
+def _libfuse_impl(ctx):
+    archive = _find_library(ctx, "libfuse3.a")
+    shared = _find_library(ctx, "libfuse3.so")
+    options = []
+    if archive and (_want_archives(ctx) or not shared):
+        options = ["-l:libfuse3.a", "-ldl", "-pthread"]
+    elif shared:
+        options = ["-lfuse3", "-pthread"]
+    ctx.file("BUILD.bazel", _HEAD + _cc_library("libfuse3", linkopts = options))
+
 # `local` makes Bazel look at the system again when its server starts.
 # `configure` marks what `bazel sync --configure` refreshes.
 def _system_repository(implementation):
@@ -140,6 +154,7 @@ _crc32c = _system_repository(_crc32c_impl)
 _liburing = _system_repository(_liburing_impl)
 _googletest = _system_repository(_googletest_impl)
 _google_benchmark = _system_repository(_google_benchmark_impl)
+system_libfuse = _system_repository(_libfuse_impl)
 
 # A repository made of files that are kept beside this one.
 def _files_impl(ctx):
@@ -161,6 +176,7 @@ def fixpool_stand_ins():
         "crc32c": _crc32c,
         "google_benchmark": _google_benchmark,
         "googletest": _googletest,
+        "libfuse3": system_libfuse,
         "liburing": _liburing,
     }
     for name, rule in wanted.items():

@@ -81,6 +81,37 @@ TEST_F(AdvanceTest, DirectReadThatEndsOffTheAlignmentIsTheEndOfTheFile) {
   EXPECT_EQ(operation.transferred_bytes, 5096u);
 }
 
+// As a bad sector ends it, or a file system across a network. Of the bytes, those up to the last
+// place that a direct read can be asked for count.
+TEST_F(AdvanceTest, DirectReadThatEndsOffTheAlignmentInsideTheFileGoesOn) {
+  const std::shared_ptr<File> file =
+      *File::Open(scratch_.MakeFile("large", std::string(32768, 'x')));
+  const uint32_t alignment = file->alignment().offset_bytes;
+  if (!file->direct() || alignment < 512) GTEST_SKIP() << "no direct I/O in " << scratch_.path();
+  Operation operation = Make(IoOperation::kRead, 8192);
+  EXPECT_EQ(Advance(operation, *file, static_cast<int>(alignment) + 100, counters_),
+            Progress::kAgain);
+  EXPECT_EQ(operation.transferred_bytes, alignment);
+  EXPECT_EQ(Advance(operation, *file, 100, counters_), Progress::kAgain);
+  EXPECT_EQ(operation.transferred_bytes, alignment);
+  EXPECT_EQ(Advance(operation, *file, static_cast<int>(8192 - alignment), counters_),
+            Progress::kFinished);
+  EXPECT_EQ(operation.transferred_bytes, 8192u);
+  EXPECT_EQ(operation.error_number, 0);
+}
+
+TEST_F(AdvanceTest, ReadThatGetsNothingInsideTheFileIsAnErrorInTheEnd) {
+  const std::shared_ptr<File> file = *File::Open(
+      scratch_.MakeFile("large", std::string(32768, 'x')), {.direct = File::DirectIo::kNever});
+  Operation operation = Make(IoOperation::kRead, 4096);
+  int tries = 0;
+  while (Advance(operation, *file, 0, counters_) == Progress::kAgain) {
+    ASSERT_LT(++tries, 1'000'000);
+  }
+  EXPECT_EQ(operation.error_number, EIO);
+  EXPECT_EQ(counters_.failed, 1u);
+}
+
 TEST_F(AdvanceTest, WriteThatMakesNoProgressIsAnError) {
   Operation operation = Make(IoOperation::kWrite, 4096);
   EXPECT_EQ(Advance(operation, *buffered_, 0, counters_), Progress::kFinished);
