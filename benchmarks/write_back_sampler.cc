@@ -23,24 +23,24 @@ void SleepUntil(int64_t when_ns) {
       std::chrono::steady_clock::time_point(std::chrono::nanoseconds(when_ns)));
 }
 
-// Whether a number that is told every now and then has come to rest: the mean of the last half
-// second is that of the one before, but for a fiftieth.
+// Whether a number that is told every now and then has come to rest: the means of its last three
+// stretches differ by no more than a tenth. Three, since it is flat where it turns, too.
 class RestDetector {
  public:
   void Add(uint64_t number) { numbers_[count_++ % numbers_.size()] = number; }
   bool at_rest() const {
     if (count_ < numbers_.size()) return false;
-    uint64_t sums[2] = {0, 0};
+    std::array<uint64_t, 3> sums{};
     for (size_t i = 0; i < numbers_.size(); ++i) {
-      sums[i < kHalf ? 0 : 1] += numbers_[(count_ + i) % numbers_.size()];
+      sums[i / kStretch] += numbers_[(count_ + i) % numbers_.size()];
     }
-    const auto [less, more] = std::minmax(sums[0], sums[1]);
-    return more - less <= more / 50;
+    const auto [least, most] = std::minmax_element(sums.begin(), sums.end());
+    return *most - *least <= *most / 10;
   }
 
  private:
-  static constexpr size_t kHalf = 5;
-  std::array<uint64_t, 2 * kHalf> numbers_{};
+  static constexpr size_t kStretch = 10;  // a second each
+  std::array<uint64_t, 3 * kStretch> numbers_{};
   size_t count_ = 0;
 };
 
