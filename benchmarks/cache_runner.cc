@@ -45,18 +45,6 @@ CacheCounts Difference(const Snapshot& before, const Snapshot& after) {
           .kernel_enters = after.kernel_enters - before.kernel_enters};
 }
 
-// The level at which `engine` moves pages of the run's file; asked before the cache has it.
-absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
-                                                std::shared_ptr<io::File> file) {
-  absl::StatusOr<io::FileHandle> handle = engine.AddFile(std::move(file));
-  if (!handle.ok()) return handle.status();
-  const absl::StatusOr<io::EngineLevel> level = engine.LevelOf(*handle);
-  if (absl::Status status = engine.RemoveFile(*handle, io::Deadline::Infinite()); !status.ok()) {
-    return status;
-  }
-  return level;
-}
-
 std::unique_ptr<Worker> MakeWorker(const CacheStage& stage, uint32_t thread) {
   if (stage.options.access == Access::kTasks) return std::make_unique<TaskWorker>(stage, thread);
   return std::make_unique<BatchWorker>(stage, thread);

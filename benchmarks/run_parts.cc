@@ -54,4 +54,15 @@ absl::StatusOr<std::unique_ptr<io::IoEngine>> OpenRunEngine(const PageIoOptions&
                                                 .probe_file = std::move(file)});
 }
 
+absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
+                                                std::shared_ptr<io::File> file) {
+  absl::StatusOr<io::FileHandle> handle = engine.AddFile(std::move(file));
+  if (!handle.ok()) return handle.status();
+  const absl::StatusOr<io::EngineLevel> level = engine.LevelOf(*handle);
+  if (absl::Status status = engine.RemoveFile(*handle, io::Deadline::Infinite()); !status.ok()) {
+    return status;
+  }
+  return level;
+}
+
 }  // namespace fixpool::benchmarks

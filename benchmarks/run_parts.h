@@ -33,6 +33,10 @@ absl::StatusOr<std::unique_ptr<io::IoEngine>> OpenRunEngine(const PageIoOptions&
                                                             std::shared_ptr<io::File> file,
                                                             const PageMemory& memory);
 
+// The level at which `engine` moves pages of the run's file; asked before a cache has it.
+absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
+                                                std::shared_ptr<io::File> file);
+
 }  // namespace fixpool::benchmarks
 
 #endif  // FIXPOOL_BENCHMARKS_RUN_PARTS_H_

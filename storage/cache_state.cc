@@ -128,7 +128,9 @@ bool CacheState::MustNotDirty() const {
 
 void CacheState::LiftThrottle() {
   if (!throttled) return;
-  if (CleanToBeHad(frames.counts()) < 2 * clean_mark) {
+  // Little more: who is held up until many pages have been written waits long, and then makes as
+  // many dirty at once.
+  if (CleanToBeHad(frames.counts()) < clean_mark + clean_mark / 16) {
     if (!MustNotDirty()) waiters.WakeForDirtying();
     return;
   }

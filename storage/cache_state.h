@@ -175,8 +175,8 @@ struct CacheState {
   uint32_t low_water ABSL_GUARDED_BY(mutex) = 0;
   // When more are dirty, the PageWriter is called.
   uint32_t dirty_mark ABSL_GUARDED_BY(mutex) = 0;
-  // When fewer can be had without a write, nobody may change clean pages, until there are twice as
-  // many.
+  // When fewer can be had without a write, nobody may change clean pages, until there are a 16th
+  // more.
   uint32_t clean_mark ABSL_GUARDED_BY(mutex) = 0;
   bool throttled ABSL_GUARDED_BY(mutex) = false;
   bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;

@@ -57,8 +57,19 @@ class VictimSearch {
  private:
   Verdict Judge(CacheState& state, FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
     if (state.TryVacate(index)) return Verdict::kTake;
-    const FrameTable::Capture capture(state.frames, index);
     const Frame& frame = state.frames[index];
+    const bool clean_ones_exist = state.frames.counts().evictable > 0;
+    const bool may_write =
+        writes_started_ < kWritesPerSearch && RoomForWrite(state, clean_ones_exist);
+    // Where most pages are dirty, most are passed over: without a look at the page's word, which is
+    // what that costs; and, as the background writer comes to them all, to be proposed first when
+    // it has, so that each is passed over once. Something is in flight whose end the caller can wait
+    // for.
+    if (frame.state == FrameState::kResident && frame.dirty && !may_write) {
+      if (!clean_ones_exist) return Verdict::kStop;
+      return state.background_works() ? Verdict::kDefer : Verdict::kSkip;
+    }
+    const FrameTable::Capture capture(state.frames, index);
     if (state.frames.IsInFlight(index)) return Verdict::kSkip;
     const bool broken =
         Mutated(Mutation::kEvictPinned) || (Mutated(Mutation::kWriteWhileHeld) && frame.dirty);
@@ -72,10 +83,8 @@ class VictimSearch {
       FrameTable::Edit(state.frames, index)->state = FrameState::kFree;
       return Verdict::kTake;
     }
-    const bool clean_ones_exist = state.frames.counts().evictable > 0;
-    if (writes_started_ == kWritesPerSearch || !RoomForWrite(state, clean_ones_exist)) {
-      return clean_ones_exist ? Verdict::kSkip : Verdict::kStop;
-    }
+    // It was held by its word alone, which has changed what is clean, or found dirty just now.
+    if (!may_write) return clean_ones_exist ? Verdict::kSkip : Verdict::kStop;
     if (capture.busy().write_failed && !retry_failed_) return Verdict::kSkip;
     const PageFile& file = state.FileOf(index);
     // Whoever closes a file, or its place in it, has waited for its last transfer.

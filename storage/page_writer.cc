@@ -17,6 +17,13 @@ constexpr size_t kItemsOfAStep = 512;
 // What could not be written because it was held is looked at again after this.
 constexpr int64_t kIdlePauseNs = 10'000'000;
 
+// Whether there is room for so many transfers that giving them to the kernel costs little beside
+// them: an eighth, with which the device stays as good as full.
+bool EnoughRoom(uint32_t wanted, uint32_t in_flight) {
+  if (in_flight == 0) return true;
+  return wanted >= in_flight + std::max(1u, wanted / 8);
+}
+
 }  // namespace
 
 PageWriter::PageWriter(CacheState* state) : state_(*state) { items_.reserve(kMostItems); }
@@ -113,7 +120,7 @@ PageWriter::Next PageWriter::Step() {
       next = Next::kWhenCalled;
     } else if (gathering_) {
       sort = Gather();
-    } else if (wanted <= state_.writes_in_flight) {
+    } else if (!EnoughRoom(wanted, state_.writes_in_flight)) {
       next = Next::kWhenWritten;
     } else {
       next = WriteSome(wanted - state_.writes_in_flight, batch);

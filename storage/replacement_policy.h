@@ -38,10 +38,12 @@ class ReplacementPolicy {
  public:
   // What the cache makes of a proposed victim.
   enum class Verdict : uint8_t {
-    kTake,   // it goes; OnEvicted follows, and nothing else about this frame before it
-    kSkip,   // not now: pinned, in flight, cannot be written
-    kDefer,  // it was dirty and its write has been started; OnWritten or OnWriteFailed follows
-    kStop,   // propose no more
+    kTake,  // it goes; OnEvicted follows, and nothing else about this frame before it
+    kSkip,  // not now: pinned, in flight, cannot be written
+    // It is dirty, and its write has been started or will be; OnWritten or OnWriteFailed follows,
+    // if it is not dropped before.
+    kDefer,
+    kStop,  // propose no more
   };
   using Judge = absl::FunctionRef<Verdict(FrameIndex)>;
 
