@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/completion_reaper.h"
@@ -37,6 +38,7 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
   IoBatch batch;
   ReadAheadPlan plan;
   std::optional<io::Deadline> deadline;
+  bool too_late = false;
   while (true) {
     uint32_t seen;
     Next next;
@@ -58,6 +60,8 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
       deadline = state.DeadlineAfter(options.timeout, state.timeouts.access);
     }
     if (state.environment->Expired(*deadline)) {
+      // Where the engine was full, Submit has waited, and what was not there then may be there now.
+      if (!std::exchange(too_late, true) && state.reaper.epoch() != seen) continue;
       io::MutexLock lock(state.mutex);
       access.AssertLocked();
       return access.GiveUp();

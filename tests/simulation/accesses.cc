@@ -51,14 +51,14 @@ uint64_t Simulation::ChoosePage(size_t file) {
 
 Simulation::Access Simulation::ChooseAccess(Intent intent) {
   const size_t file = random_.Below(model_.file_count());
-  constexpr Hint kHints[] = {Hint::kNormal, Hint::kNormal, Hint::kNormal,
+  constexpr Hint kHints[] = {Hint::kNormal, Hint::kNormal,   Hint::kNormal,
                              Hint::kScan,   Hint::kPrefetch, Hint::kKeep};
-  Access access{.file = file,
-                .page = {model_.file(file).id, ChoosePage(file)},
-                .intent = intent,
-                .options = {.timeout = ChooseTimeout(),
-                            .hint = kHints[random_.Below(std::size(kHints))]},
-                .begun_ns = environment_.NowNs()};
+  Access access{
+      .file = file,
+      .page = {model_.file(file).id, ChoosePage(file)},
+      .intent = intent,
+      .options = {.timeout = ChooseTimeout(), .hint = kHints[random_.Below(std::size(kHints))]},
+      .begun_ns = environment_.NowNs()};
   verdict_.Note(access.page.page_number << 8 | file);
   return access;
 }
@@ -135,8 +135,7 @@ bool Simulation::HasCause(const Access& access, const absl::Status& status, bool
 void Simulation::OnRefused(const Access& access, const absl::Status& status, bool blocking) {
   verdict_.Note(static_cast<uint64_t>(status.code()));
   if (!verdict_.Check(Invariant::kErrorHasCause, HasCause(access, status, blocking))) {
-    return Fail(Invariant::kErrorHasCause,
-                absl::StrCat("without a cause: ", status.ToString()));
+    return Fail(Invariant::kErrorHasCause, absl::StrCat("without a cause: ", status.ToString()));
   }
   const bool of_waiting = absl::IsDeadlineExceeded(status) ||
                           (absl::IsResourceExhausted(status) && io::ErrnoOf(status) == 0);
@@ -159,6 +158,8 @@ void Simulation::Change(HeldPage& page, size_t sectors) {
   if (!file.has_value()) return Fail(Invariant::kHeldInPlace, "a page is held of a closed file");
   const uint64_t number = page.held().page.page_number;
   const std::span<std::byte> bytes = page.write_guard().mutable_bytes();
+  // To be told to the guard as well, as soon as it can be: WriteGuard::set_lsn.
+  if (options_.log) model_.SetLsn(*file, number, log_.Append());
   for (size_t i = 0; i < sectors; ++i) {
     const size_t sector = sectors == kSectors ? i : random_.Below(kSectors);
     const Tag tag = model_.SetSector(*file, number, sector);

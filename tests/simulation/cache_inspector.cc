@@ -13,14 +13,26 @@ using simulation::Verdict;
 namespace {
 
 // Of a page that is resident.
-bool IsHeld(const CacheState& state, FrameIndex index)
-    ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+bool IsHeld(const CacheState& state, FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   return state.frames.IsPinnedOrHeld(index);
 }
 
 bool IsHeldExclusively(const CacheState& state, FrameIndex index)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   return Load(*state.frames.WordOf(index)).closed();
+}
+
+// That anybody who needs one could have.
+bool HasFrame(const CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  if (state.frames.available() > 0) return true;
+  for (uint32_t i = 0; i < state.frames.size(); ++i) {
+    const FrameIndex index{i};
+    const Frame& frame = state.frames[index];
+    if (frame.state != FrameState::kResident || frame.dirty || frame.closing) continue;
+    if (state.frames.leaving(index) || state.frames.IsInFlight(index)) continue;
+    if (!IsHeld(state, index)) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -35,8 +47,7 @@ struct CacheInspector::Tally {
   uint32_t named = 0;  // by a word that leads there
   const char* wrong = nullptr;
 
-  void Take(const CacheState& state, FrameIndex index)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  void Take(const CacheState& state, FrameIndex index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
     const Frame& frame = state.frames[index];
     const BusyFrame& busy = state.frames.Busy(index);
     if (frame.state == FrameState::kHole) return;
@@ -101,17 +112,17 @@ void CacheInspector::CheckTables(
     }
   }
   if (!verdict->Check(Invariant::kOnePlace, tally.wrong == nullptr && found == tally.named)) {
-    verdict->Fail(Invariant::kOnePlace,
-                  absl::StrCat(tally.wrong == nullptr ? "pages and frames do not match" : tally.wrong,
-                               " (", found, " pages are found, ", tally.named, " frames named)"));
+    verdict->Fail(
+        Invariant::kOnePlace,
+        absl::StrCat(tally.wrong == nullptr ? "pages and frames do not match" : tally.wrong, " (",
+                     found, " pages are found, ", tally.named, " frames named)"));
   }
   for (const io::IoRequest& request : state_.collected.requests()) count(request);
   const FrameTable::Counts& counts = state_.frames.counts();
-  const bool right = counts.free == tally.counts.free && counts.clean == tally.counts.clean &&
-                     counts.dirty == tally.counts.dirty &&
-                     counts.in_flight == tally.counts.in_flight &&
-                     state_.frames.frame_count() == tally.frames &&
-                     state_.frames.available() == tally.listed;
+  const bool right =
+      counts.free == tally.counts.free && counts.clean == tally.counts.clean &&
+      counts.dirty == tally.counts.dirty && counts.in_flight == tally.counts.in_flight &&
+      state_.frames.frame_count() == tally.frames && state_.frames.available() == tally.listed;
   if (!verdict->Check(Invariant::kFrameCounts, right)) {
     verdict->Fail(
         Invariant::kFrameCounts,
@@ -124,10 +135,11 @@ void CacheInspector::CheckTables(
   if (!verdict->Check(Invariant::kOneCompletion, begun == state_.transfers &&
                                                      tally.loading == reads &&
                                                      tally.writing == writes)) {
-    verdict->Fail(Invariant::kOneCompletion,
-                  absl::StrCat("the cache waits for ", state_.transfers, " transfers, for ",
-                               tally.loading, " pages to be read and ", tally.writing,
-                               " to be written; the engine has ", begun, ", ", reads, ", ", writes));
+    verdict->Fail(
+        Invariant::kOneCompletion,
+        absl::StrCat("the cache waits for ", state_.transfers, " transfers, for ", tally.loading,
+                     " pages to be read and ", tally.writing, " to be written; the engine has ",
+                     begun, ", ", reads, ", ", writes));
   }
 }
 
@@ -153,8 +165,8 @@ void CacheInspector::CheckHeld(absl::Span<const Held* const> held, Verdict* verd
       verdict->Fail(Invariant::kHeldInPlace,
                     absl::StrCat(one->page.ToString(), " is held, and ", wrong));
     }
-    const bool written = wrong == nullptr && one->exclusive &&
-                         state_.frames.Busy(index).latch.write_back();
+    const bool written =
+        wrong == nullptr && one->exclusive && state_.frames.Busy(index).latch.write_back();
     if (!verdict->Check(Invariant::kNobodyChangesWrite, !written)) {
       verdict->Fail(Invariant::kNobodyChangesWrite,
                     absl::StrCat(one->page.ToString(), " is written while it is changed"));
@@ -176,16 +188,15 @@ void CacheInspector::CheckWaiters(Verdict* verdict) const {
       wrong = "has not heard that the page is free";
     }
   }
-  const AccessWaiters& waiters = state_.waiters;
-  if (waiters.someone_waits_for_transfers() && state_.transfers < state_.engine->depth()) {
+  if (state_.waiters.someone_waits_for_transfers() && state_.transfers < state_.engine->depth()) {
     wrong = "has not heard that the engine has room";
   }
-  if (waiters.someone_waits_for_frames() && state_.frames.available() > 0) {
-    wrong = "has not heard of a free frame";
+  if (state_.waiters.someone_waits_for_frames() && HasFrame(state_)) {
+    wrong = "has not heard of a frame that it could have";
   }
   if (verdict->Check(Invariant::kWaiterTold, wrong == nullptr)) return;
   verdict->Fail(Invariant::kWaiterTold,
-                absl::StrCat("of ", waiters.size(), " tasks that wait one ", wrong, " (",
+                absl::StrCat("of ", state_.waiters.size(), " tasks that wait one ", wrong, " (",
                              state_.transfers, " of ", state_.engine->depth(), " transfers, ",
                              state_.frames.available(), " free frames)"));
 }
@@ -209,15 +220,7 @@ bool CacheInspector::IsInMemory(const PageId& page) const {
 
 bool CacheInspector::HasFrameAtHand() const {
   io::MutexLock lock(state_.mutex);
-  if (state_.frames.available() > 0) return true;
-  for (uint32_t i = 0; i < state_.frames.size(); ++i) {
-    const FrameIndex index{i};
-    const Frame& frame = state_.frames[index];
-    if (frame.state != FrameState::kResident || frame.dirty || frame.closing) continue;
-    if (state_.frames.leaving(index) || state_.frames.IsInFlight(index)) continue;
-    if (!IsHeld(state_, index)) return true;
-  }
-  return false;
+  return HasFrame(state_);
 }
 
 size_t CacheInspector::CountWaiters() const {

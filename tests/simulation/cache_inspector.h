@@ -16,7 +16,8 @@ namespace fixpool::storage {
 
 struct CacheState;
 
-// Looks behind the API of a PageCache, at rest: no call of it is under way, but for tasks that wait.
+// Looks behind the API of a PageCache, at rest: no call of it is under way, but for tasks that
+// wait.
 //
 //   CacheInspector inspector(cache.get());
 //   inspector.CheckTables(files, transfers, &verdict);

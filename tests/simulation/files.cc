@@ -63,8 +63,7 @@ void Simulation::OpenTwice() {
   auto again = std::make_shared<SimFile>(&disk_.file(*file), SimFile::Options{}, &random_,
                                          &verdict_.counts());
   const absl::StatusOr<FileId> id = cache().OpenFile(std::move(again));
-  const bool refused =
-      absl::IsFailedPrecondition(id.status()) || io::ErrnoOf(id.status()) != 0;
+  const bool refused = absl::IsFailedPrecondition(id.status()) || io::ErrnoOf(id.status()) != 0;
   if (verdict_.Check(Invariant::kStaleRefused, refused)) return;
   Fail(Invariant::kStaleRefused, "a file was opened twice");
 }
@@ -139,8 +138,8 @@ void Simulation::Close(bool discard) {
   if (model_.file(*file).poisoned && random_.Chance(700)) discard = true;
   const std::optional<absl::Duration> timeout = ChooseTimeout();
   const int64_t begun_ns = environment_.NowNs();
-  const absl::Status status = cache().CloseFile(
-      model_.file(*file).id, {.discard_changes = discard, .timeout = timeout});
+  const absl::Status status =
+      cache().CloseFile(model_.file(*file).id, {.discard_changes = discard, .timeout = timeout});
   if (!status.ok() || !discard) {
     CheckFileCall(status, *file, begun_ns, timeout, /*guards_matter=*/true);
   }
@@ -206,8 +205,8 @@ void Simulation::CheckPageCount() {
   const absl::StatusOr<uint64_t> count = cache().PageCount(model_.file(*file).id);
   const bool right = count.ok() && *count == model_.file(*file).page_count;
   if (verdict_.Check(Invariant::kErrorHasCause, right)) return;
-  Fail(Invariant::kErrorHasCause,
-       absl::StrCat("PageCount is ", count.value_or(0), " and not ", model_.file(*file).page_count));
+  Fail(Invariant::kErrorHasCause, absl::StrCat("PageCount is ", count.value_or(0), " and not ",
+                                               model_.file(*file).page_count));
 }
 
 void Simulation::Resize() {
@@ -222,8 +221,8 @@ void Simulation::Resize() {
   bool right = absl::IsDeadlineExceeded(status) && after == before;
   if (status.ok()) right = after >= frames && after < frames + options_.region_frames;
   if (verdict_.Check(Invariant::kErrorHasCause, right)) return;
-  Fail(Invariant::kErrorHasCause, absl::StrCat("Resize from ", before, " to ", frames, " frames: ",
-                                               status.ToString(), " and ", after));
+  Fail(Invariant::kErrorHasCause, absl::StrCat("Resize from ", before, " to ", frames,
+                                               " frames: ", status.ToString(), " and ", after));
 }
 
 }  // namespace fixpool::simulation

@@ -29,8 +29,7 @@ class GuardBook {
     return CountIf([file](const Held& held) { return held.page.file == file; });
   }
   size_t CountExclusiveOf(storage::FileId file) const {
-    return CountIf(
-        [file](const Held& held) { return held.page.file == file && held.exclusive; });
+    return CountIf([file](const Held& held) { return held.page.file == file && held.exclusive; });
   }
 
  private:

@@ -12,12 +12,12 @@ constexpr absl::Duration kFlushTimeout = absl::Seconds(10);
 
 std::unique_ptr<arena::PageArena> MakeArena(io::FixedBufferRegistry* registry,
                                             const SimOptions& options) {
-  return *arena::PageArena::Create(
-      registry, {.size_bytes = options.frames * kPageBytes,
-                 .ladder = arena::Ladder::Only(arena::PageBacking::k4KiB),
-                 .region_bytes = options.region_frames * kPageBytes,
-                 .prefault_threads = 1,
-                 .thread_magazines = 1});
+  return *arena::PageArena::Create(registry,
+                                   {.size_bytes = options.frames * kPageBytes,
+                                    .ladder = arena::Ladder::Only(arena::PageBacking::k4KiB),
+                                    .region_bytes = options.region_frames * kPageBytes,
+                                    .prefault_threads = 1,
+                                    .thread_magazines = 1});
 }
 
 std::unique_ptr<storage::PageCache> MakeCache(arena::PageArena* arena, io::IoEngine* engine,

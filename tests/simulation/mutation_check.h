@@ -12,10 +12,10 @@ struct MutationOptions {
   std::string only = {};         // the name of one; empty: all
 };
 
-// Breaks the cache in each of the ways of storage/mutation.h and looks how many seeds it takes until
-// that is noticed, and by what. Prints a table, and then how many were found. Returns the exit
-// status of the program: 0 if all were.
-// Only in a build with FIXPOOL_MUTATIONS; in any other it says so, and fails.
+// Breaks the cache in each of the ways of storage/mutation.h and looks how many seeds it takes
+// until that is noticed, and by what. Prints a table, and then how many were found. Returns the
+// exit status of the program: 0 if all were. Only in a build with FIXPOOL_MUTATIONS; in any other
+// it says so, and fails.
 int RunMutationCheck(const MutationOptions& options);
 
 }  // namespace fixpool::simulation

@@ -47,11 +47,10 @@ void PageModel::CheckBytes(Invariant invariant, size_t file, uint64_t page,
   const size_t sector = FirstDifference(key, newest, bytes);
   if (verdict_->Check(invariant, sector == kSectors)) return;
   const std::optional<Tag> found = ReadSector(key, sector, bytes + sector * kSectorBytes);
-  verdict_->Fail(invariant,
-                 absl::StrCat(NameOf(file, page), ": sector ", sector, " holds ",
-                              found.has_value() ? absl::StrCat("version ", *found)
-                                                : "what is no version of it",
-                              ", and the newest is ", newest[sector]));
+  verdict_->Fail(invariant, absl::StrCat(NameOf(file, page), ": sector ", sector, " holds ",
+                                         found.has_value() ? absl::StrCat("version ", *found)
+                                                           : "what is no version of it",
+                                         ", and the newest is ", newest[sector]));
 }
 
 void PageModel::OnWrite(size_t file, uint64_t page, const std::byte* bytes) {
@@ -92,8 +91,8 @@ bool PageModel::MayHold(const Page& page, size_t sector, Tag tag) const {
   return false;
 }
 
-std::optional<PageTags> PageModel::CheckSectors(size_t file, uint64_t page,
-                                                const std::byte* bytes, const char* when) {
+std::optional<PageTags> PageModel::CheckSectors(size_t file, uint64_t page, const std::byte* bytes,
+                                                const char* when) {
   const Page& known = pages(file, page);
   PageTags tags{};
   for (size_t sector = 0; sector < kSectors; ++sector) {

@@ -84,9 +84,7 @@ class PageModel {
   };
 
   Page& pages(size_t file, uint64_t page) { return pages_[file * most_pages_ + page]; }
-  const Page& pages(size_t file, uint64_t page) const {
-    return pages_[file * most_pages_ + page];
-  }
+  const Page& pages(size_t file, uint64_t page) const { return pages_[file * most_pages_ + page]; }
   Version& NewVersion(size_t file, uint64_t page);
   // The sectors of the page at `bytes`, each of which must be one of an issued version.
   std::optional<PageTags> CheckSectors(size_t file, uint64_t page, const std::byte* bytes,

@@ -11,6 +11,7 @@ namespace {
 // What only seals, or a log, give occasion to.
 bool NotYet(Fault fault) { return fault >= Fault::kBitFlip; }
 bool NotYet(Invariant invariant) { return invariant == Invariant::kLogFirst; }
+bool NotYet(Event) { return false; }
 bool NotYet(Action) { return false; }
 
 template <typename Kind, size_t kSize>
@@ -41,6 +42,7 @@ void RunReport::Add(const SeedResult& result) {
 std::string RunReport::Table(absl::Duration elapsed, uint32_t jobs) const {
   std::string text;
   AppendTable<Action>(text, "asked of the cache", counts_.actions);
+  AppendTable<Event>(text, "what it did", counts_.events);
   AppendTable<Fault>(text, "faults", counts_.faults);
   AppendTable<Invariant>(text, "checks that held", counts_.invariants);
   const double minutes = std::max(absl::ToDoubleMinutes(elapsed), 1e-9);
@@ -55,6 +57,8 @@ std::string RunReport::Table(absl::Duration elapsed, uint32_t jobs) const {
 
 std::vector<std::string> RunReport::NeverHappened() const {
   std::vector<std::string> lines;
+  AppendZeros<Action>(lines, counts_.actions);
+  AppendZeros<Event>(lines, counts_.events);
   AppendZeros<Fault>(lines, counts_.faults);
   AppendZeros<Invariant>(lines, counts_.invariants);
   return lines;

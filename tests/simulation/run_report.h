@@ -22,9 +22,9 @@ class RunReport {
   uint64_t failed() const { return failed_; }
   const SimCounts& counts() const { return counts_; }
 
-  // All counts, and how fast it went. `busy`: of all processes together.
+  // All counts, and how fast it went.
   std::string Table(absl::Duration elapsed, uint32_t jobs) const;
-  // Faults and invariants that never were, one a line: such a run shows nothing about them.
+  // What never was, one a line: a run shows nothing about that.
   std::vector<std::string> NeverHappened() const;
 
  private:

@@ -37,8 +37,8 @@ struct Child {
 class Children {
  public:
   explicit Children(SeedRunner::Options options) : options_(options), children_(options.jobs) {
-    void* const memory = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE,
-                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* const memory =
+        mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     FIXPOOL_CHECK(memory != MAP_FAILED, "no memory for the results of seeds");
     slots_ = static_cast<Slot*>(memory);
     for (Child& child : children_) {
@@ -114,9 +114,8 @@ std::string Children::LastWords(const Child& child, int status) const {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   std::string end = absl::StrCat("ended with status ", WEXITSTATUS(status));
   if (WIFSIGNALED(status)) {
-    end = WTERMSIG(status) == SIGALRM
-              ? absl::StrCat("did not end within ", options_.seconds, " s")
-              : absl::StrCat("died of signal ", WTERMSIG(status));
+    end = WTERMSIG(status) == SIGALRM ? absl::StrCat("did not end within ", options_.seconds, " s")
+                                      : absl::StrCat("died of signal ", WTERMSIG(status));
   }
   return absl::StrCat("the process ", end, text.empty() ? "" : ": ", text);
 }

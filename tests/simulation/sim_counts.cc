@@ -60,15 +60,25 @@ constexpr std::array<absl::string_view, kKinds<Invariant>> kInvariants = {
     "the library's own checks hold",
 };
 
+constexpr std::array<absl::string_view, kKinds<Event>> kEvents = {
+    "hits",         "misses",
+    "pages made",   "waits",
+    "evictions",    "writes for evictions",
+    "writes",       "syncs",
+    "prefetches",   "pages read ahead",
+    "joined reads", "pages moved",
+};
+
 constexpr std::array<absl::string_view, kKinds<Action>> kActions = {
-    "run tasks",     "pass time",    "spawn a task", "destroy a task",   "resume a task",
-    "task reads",    "task writes",  "task makes",   "Read",             "Write",
-    "Make",          "TryRead",      "TryWrite",     "Try with a hint",  "begin a look",
-    "end a look",    "change",       "Downgrade",    "TryUpgrade",       "drop a guard",
-    "ReadMany",      "Prefetch",     "Flush",        "FlushAll",         "CloseFile",
-    "discard",       "OpenFile",     "open to read", "open twice",       "Resize",
-    "background",    "use what is stale", "stale frame", "PageCount",    "arm a crash",
-    "crash",
+    "run tasks",     "pass time",       "spawn a task", "destroy a task",
+    "resume a task", "task reads",      "task writes",  "task makes",
+    "Read",          "Write",           "Make",         "TryRead",
+    "TryWrite",      "Try with a hint", "begin a look", "end a look",
+    "change",        "Downgrade",       "TryUpgrade",   "drop a guard",
+    "ReadMany",      "Prefetch",        "Flush",        "FlushAll",
+    "CloseFile",     "discard",         "OpenFile",     "open to read",
+    "open twice",    "Resize",          "background",   "use what is stale",
+    "stale frame",   "PageCount",       "arm a crash",  "crash",
 };
 
 }  // namespace
@@ -77,11 +87,13 @@ absl::string_view NameOf(Fault fault) { return kFaults[static_cast<size_t>(fault
 absl::string_view NameOf(Invariant invariant) {
   return kInvariants[static_cast<size_t>(invariant)];
 }
+absl::string_view NameOf(Event event) { return kEvents[static_cast<size_t>(event)]; }
 absl::string_view NameOf(Action action) { return kActions[static_cast<size_t>(action)]; }
 
 void SimCounts::Add(const SimCounts& other) {
   for (size_t i = 0; i < faults.size(); ++i) faults[i] += other.faults[i];
   for (size_t i = 0; i < invariants.size(); ++i) invariants[i] += other.invariants[i];
+  for (size_t i = 0; i < events.size(); ++i) events[i] += other.events[i];
   for (size_t i = 0; i < actions.size(); ++i) actions[i] += other.actions[i];
   steps += other.steps;
   warnings += other.warnings;

@@ -72,6 +72,23 @@ enum class Invariant : uint8_t {
   kCount,
 };
 
+// What a cache did by itself, as its own statistics have it.
+enum class Event : uint8_t {
+  kHit,
+  kMiss,
+  kMade,
+  kWait,
+  kEviction,
+  kEvictionWrite,
+  kWrite,
+  kSync,
+  kPrefetch,
+  kReadAhead,
+  kJoinedRead,
+  kMove,
+  kCount,
+};
+
 // What is asked of a cache.
 enum class Action : uint8_t {
   kRunTasks,
@@ -115,6 +132,7 @@ enum class Action : uint8_t {
 
 absl::string_view NameOf(Fault fault);
 absl::string_view NameOf(Invariant invariant);
+absl::string_view NameOf(Event event);
 absl::string_view NameOf(Action action);
 
 template <typename Kind>
@@ -124,12 +142,14 @@ inline constexpr size_t kKinds = static_cast<size_t>(Kind::kCount);
 struct SimCounts {
   std::array<uint64_t, kKinds<Fault>> faults{};
   std::array<uint64_t, kKinds<Invariant>> invariants{};
+  std::array<uint64_t, kKinds<Event>> events{};
   std::array<uint64_t, kKinds<Action>> actions{};
   uint64_t steps = 0;
   uint64_t warnings = 0;
 
   void Add(Fault fault, uint64_t times = 1) { faults[static_cast<size_t>(fault)] += times; }
   void Add(Invariant invariant) { ++invariants[static_cast<size_t>(invariant)]; }
+  void Add(Event event, uint64_t times) { events[static_cast<size_t>(event)] += times; }
   void Add(Action action) { ++actions[static_cast<size_t>(action)]; }
   void Add(const SimCounts& other);
 };

@@ -56,7 +56,6 @@ class SimFileImage {
   std::vector<uint64_t> unsynced_;  // by sector: the write that no sync has covered; 0: none
   uint64_t size_bytes_ = 0;
   uint64_t durable_size_bytes_ = 0;
-  uint64_t sync_size_bytes_ = 0;
   uint64_t last_write_ = 0;
   uint64_t sync_mark_ = 0;  // of the sync that is in flight, or 0
 };

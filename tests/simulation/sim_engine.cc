@@ -276,8 +276,8 @@ void SimEngine::Write(SimTransfer& transfer, io::IoCompletion& completion) {
     left_bytes = 0;
   } else if (random_->Chance(rates_.misdirected_write)) {
     verdict_->counts().Add(Fault::kMisdirectedWrite);
-    offset_bytes = random_->Below(transfer.image->most_bytes() / request.length_bytes) *
-                   request.length_bytes;
+    offset_bytes =
+        random_->Below(transfer.image->most_bytes() / request.length_bytes) * request.length_bytes;
   }
   for (const io::IoPiece& piece : transfer.pieces) {
     const size_t part_bytes = std::min<uint64_t>(left_bytes, piece.length_bytes);
@@ -314,7 +314,8 @@ void SimEngine::PowerOff() {
       const auto* data = static_cast<const std::byte*>(piece.data);
       for (size_t at = 0; at < piece.length_bytes; at += kSectorBytes) {
         if (offset_bytes + at + kSectorBytes > transfer->image->most_bytes()) break;
-        if (random_->Chance(500)) transfer->image->Write(offset_bytes + at, data + at, kSectorBytes);
+        if (random_->Chance(500))
+          transfer->image->Write(offset_bytes + at, data + at, kSectorBytes);
       }
       offset_bytes += piece.length_bytes;
     }

@@ -30,9 +30,8 @@ SimOptions SimOptions::FromSeed(uint64_t seed, uint64_t steps, SimRandom& random
   options.frames = regions * options.region_frames;
   options.free_frames = static_cast<uint32_t>(random.Below(options.frames / 4 + 1));
   options.read_ahead_bytes = random.Chance(700) ? size_t{64} << 12 : 0;
-  constexpr storage::PolicyKind kPolicies[] = {storage::PolicyKind::kS3Fifo,
-                                               storage::PolicyKind::kClock,
-                                               storage::PolicyKind::kLru};
+  constexpr storage::PolicyKind kPolicies[] = {
+      storage::PolicyKind::kS3Fifo, storage::PolicyKind::kClock, storage::PolicyKind::kLru};
   options.policy = kPolicies[random.Below(std::size(kPolicies))];
   options.depth = static_cast<uint32_t>(random.Between(1, 20));
   options.joined_depth = static_cast<uint32_t>(random.Below(std::min(options.depth, 4u) + 1));

@@ -41,6 +41,8 @@ struct SimOptions {
   uint32_t tasks = 4;        // at a time
   uint32_t guards = 4;       // that are held outside of tasks, at a time
   uint32_t crash = 3;        // times in 1000 steps
+  // Pages carry LSNs of a SimLog, which the cache has to wait for. Not yet: the cache has no log.
+  bool log = false;
   FaultRates rates;
 
   static SimOptions FromSeed(uint64_t seed, uint64_t steps, SimRandom& random);

@@ -91,12 +91,11 @@ class Progress {
     const absl::Time now = absl::Now();
     if (now - last_ < (terminal_ ? absl::Milliseconds(200) : absl::Seconds(10))) return;
     last_ = now;
-    std::fprintf(stderr, "%s%llu of %llu seeds, %llu failed, %.1f million steps%s",
-                 terminal_ ? "\r" : "",
-                 static_cast<unsigned long long>(report.passed() + report.failed()),
-                 static_cast<unsigned long long>(seeds_),
-                 static_cast<unsigned long long>(report.failed()),
-                 static_cast<double>(report.counts().steps) / 1e6, terminal_ ? "   " : "\n");
+    std::fprintf(
+        stderr, "%s%llu of %llu seeds, %llu failed, %.1f million steps%s", terminal_ ? "\r" : "",
+        static_cast<unsigned long long>(report.passed() + report.failed()),
+        static_cast<unsigned long long>(seeds_), static_cast<unsigned long long>(report.failed()),
+        static_cast<double>(report.counts().steps) / 1e6, terminal_ ? "   " : "\n");
     said_ = terminal_;
   }
   void End() {
@@ -139,8 +138,7 @@ int RunSeeds(const Flags& flags) {
           std::fflush(stdout);
         }
         if (flags.hashes) {
-          std::printf("seed %llu hash %016llx\n",
-                      static_cast<unsigned long long>(result.plan.seed),
+          std::printf("seed %llu hash %016llx\n", static_cast<unsigned long long>(result.plan.seed),
                       static_cast<unsigned long long>(result.hash));
         }
         progress.Tell(report);

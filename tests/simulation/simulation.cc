@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/cache_stats.h"
 
 namespace fixpool::simulation {
 namespace {
@@ -16,21 +17,16 @@ struct Weight {
 
 // Of what is done from outside of tasks. Varied from life to life.
 constexpr Weight kWeights[] = {
-    {Action::kRunTasks, 200},    {Action::kPassTime, 130},
-    {Action::kSpawnTask, 60},    {Action::kAbandonTask, 4},
-    {Action::kResumeTask, 60},   {Action::kRead, 40},
-    {Action::kWrite, 40},        {Action::kMake, 12},
-    {Action::kTryRead, 30},      {Action::kTryWrite, 25},
-    {Action::kTryHint, 25},      {Action::kLookBegin, 25},
-    {Action::kLookEnd, 25},      {Action::kChange, 30},
-    {Action::kDowngrade, 10},    {Action::kUpgrade, 15},
-    {Action::kDrop, 90},         {Action::kReadMany, 12},
-    {Action::kPrefetch, 15},     {Action::kFlush, 12},
-    {Action::kFlushAll, 4},      {Action::kClose, 4},
-    {Action::kCloseDiscarding, 2}, {Action::kOpen, 8},
-    {Action::kOpenReadOnly, 1},  {Action::kOpenTwice, 1},
-    {Action::kResize, 3},        {Action::kBackground, 30},
-    {Action::kUseStale, 4},      {Action::kStaleFrame, 1},
+    {Action::kRunTasks, 200},   {Action::kPassTime, 130},      {Action::kSpawnTask, 60},
+    {Action::kAbandonTask, 4},  {Action::kResumeTask, 60},     {Action::kRead, 40},
+    {Action::kWrite, 40},       {Action::kMake, 12},           {Action::kTryRead, 30},
+    {Action::kTryWrite, 25},    {Action::kTryHint, 25},        {Action::kLookBegin, 25},
+    {Action::kLookEnd, 25},     {Action::kChange, 30},         {Action::kDowngrade, 10},
+    {Action::kUpgrade, 15},     {Action::kDrop, 90},           {Action::kReadMany, 12},
+    {Action::kPrefetch, 15},    {Action::kFlush, 12},          {Action::kFlushAll, 4},
+    {Action::kClose, 4},        {Action::kCloseDiscarding, 2}, {Action::kOpen, 8},
+    {Action::kOpenReadOnly, 1}, {Action::kOpenTwice, 1},       {Action::kResize, 3},
+    {Action::kBackground, 30},  {Action::kUseStale, 4},        {Action::kStaleFrame, 1},
     {Action::kPageCount, 3},
 };
 
@@ -41,7 +37,8 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
       options_(SimOptions::FromSeed(seed, steps, random_)),
       disk_(SimOptions::kFiles, options_.most_pages, &random_, &verdict_.counts()),
       model_(seed, options_.most_pages, &disk_, &verdict_),
-      environment_(&random_, &verdict_) {
+      environment_(&random_, &verdict_),
+      log_(&random_, options_.rates.sync_error) {
   for (const Weight& weight : kWeights) {
     constexpr uint32_t kTimes[] = {0, 2, 4, 4, 4, 8, 16};
     const uint32_t times = kTimes[random_.Below(std::size(kTimes))];
@@ -64,8 +61,26 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
 
 Simulation::~Simulation() { LosePower(); }
 
+void Simulation::CountEvents() {
+  const storage::CacheStats stats = cache().Stats();
+  SimCounts& counts = verdict_.counts();
+  counts.Add(Event::kHit, stats.hits);
+  counts.Add(Event::kMiss, stats.misses);
+  counts.Add(Event::kMade, stats.made);
+  counts.Add(Event::kWait, stats.waits);
+  counts.Add(Event::kEviction, stats.evictions);
+  counts.Add(Event::kEvictionWrite, stats.eviction_writes);
+  counts.Add(Event::kWrite, stats.writes);
+  counts.Add(Event::kSync, stats.syncs);
+  counts.Add(Event::kPrefetch, stats.prefetches);
+  counts.Add(Event::kReadAhead, stats.read_ahead);
+  counts.Add(Event::kJoinedRead, stats.joined_reads);
+  counts.Add(Event::kMove, stats.moves);
+}
+
 void Simulation::LosePower() {
   if (!machine_.has_value()) return;
+  CountEvents();
   engine().PowerOff();
   looks_.clear();
   dying_ = true;
@@ -74,7 +89,8 @@ void Simulation::LosePower() {
 }
 
 void Simulation::Boot() {
-  machine_.emplace(&environment_, static_cast<TransferObserver*>(this), &random_, &verdict_, options_);
+  machine_.emplace(&environment_, static_cast<TransferObserver*>(this), &random_, &verdict_,
+                   options_);
   if (kind_) engine().BeKind();
   for (size_t file = 0; file < model_.file_count(); ++file) {
     Open(file, /*read_only=*/random_.Chance(60));
@@ -85,6 +101,7 @@ void Simulation::CrashAndReboot() {
   verdict_.counts().Add(Fault::kCrash);
   LosePower();
   disk_.Crash();
+  log_.Crash();
   for (size_t file = 0; file < model_.file_count(); ++file) {
     model_.OnCrash(file);
     PageModel::File& lost = model_.file(file);
@@ -165,6 +182,14 @@ void Simulation::Do(Action action) {
       return ReadMany();
     case Action::kPrefetch:
       return Prefetch();
+    default:
+      return DoToAll(action);
+  }
+}
+
+// What is about whole files, or the whole machine.
+void Simulation::DoToAll(Action action) {
+  switch (action) {
     case Action::kFlush:
       return Flush();
     case Action::kFlushAll:
@@ -194,10 +219,7 @@ void Simulation::Do(Action action) {
       return engine().PowerOffAfter(random_.Between(1, 12));
     case Action::kCrash:
       return engine().PowerOff();
-    case Action::kTaskRead:
-    case Action::kTaskWrite:
-    case Action::kTaskMake:
-    case Action::kCount:
+    default:  // what tasks do, by themselves
       return;
   }
 }
@@ -260,8 +282,7 @@ void Simulation::WindDown() {
   for (size_t i = 0; i < model_.file_count(); ++i) {
     PageModel::File& file = model_.file(i);
     if (!file.open) continue;
-    const absl::Status closed =
-        cache().CloseFile(file.id, {.discard_changes = file.poisoned});
+    const absl::Status closed = cache().CloseFile(file.id, {.discard_changes = file.poisoned});
     if (!closed.ok()) {
       return Fail(Invariant::kAllEnds, absl::StrCat("the last CloseFile: ", closed.message()));
     }
@@ -275,6 +296,7 @@ void Simulation::WindDown() {
     Fail(Invariant::kAllEnds, absl::StrCat("in the end: ", stats.ToString()));
   }
   verdict_.Note(stats.ToString());
+  CountEvents();
 }
 
 }  // namespace fixpool::simulation

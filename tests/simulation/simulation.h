@@ -21,6 +21,7 @@
 #include "tests/simulation/sim_disk.h"
 #include "tests/simulation/sim_engine.h"
 #include "tests/simulation/sim_environment.h"
+#include "tests/simulation/sim_log.h"
 #include "tests/simulation/sim_options.h"
 #include "tests/simulation/verdict.h"
 
@@ -68,9 +69,11 @@ class Simulation final : private TransferObserver {
   // ---- simulation.cc: how it goes ----
   void Boot();
   void LosePower();
+  void CountEvents();
   void CrashAndReboot();
   void Step();
   void Do(Action action);
+  void DoToAll(Action action);
   Action ChooseAction();
   void AfterStep(bool outside_of_tasks);
   void CheckSample();
@@ -140,6 +143,7 @@ class Simulation final : private TransferObserver {
   SimDisk disk_;
   PageModel model_;
   SimEnvironment environment_;
+  SimLog log_;
   std::array<uint32_t, kKinds<Action>> weights_{};
   std::optional<Machine> machine_;
   std::vector<storage::FileId> stale_files_;
@@ -148,8 +152,8 @@ class Simulation final : private TransferObserver {
   std::vector<storage::CacheInspector::Known> known_;  // scratch
   uint64_t spawned_ = 0;
   bool prefetches_ = false;  // right now
-  bool dying_ = false;  // the machine is: nobody looks at its transfers
-  bool kind_ = false;  // no more faults: the life is coming to its end
+  bool dying_ = false;       // the machine is: nobody looks at its transfers
+  bool kind_ = false;        // no more faults: the life is coming to its end
 };
 
 }  // namespace fixpool::simulation

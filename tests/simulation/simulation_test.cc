@@ -1,5 +1,7 @@
-// A few of the lives that `./run simulate` runs thousands of: so that every change is tried on them,
-// under sanitizers too.
+// A few of the lives that `./run simulate` runs thousands of: so that every change is tried on
+// them, under sanitizers too.
+
+#include "tests/simulation/simulation.h"
 
 #include <cstdint>
 #include <vector>
@@ -7,7 +9,6 @@
 #include "gtest/gtest.h"
 #include "tests/simulation/run_report.h"
 #include "tests/simulation/seed_runner.h"
-#include "tests/simulation/simulation.h"
 
 namespace fixpool::simulation {
 namespace {
@@ -23,9 +24,9 @@ TEST(SimulationTest, EverythingHoldsWhateverHappens) {
   SeedRunner({.jobs = 2, .seconds = 600})
       .Run(Plans(/*first=*/1, /*count=*/200, /*steps=*/1000), [&](const SeedResult& result) {
         report.Add(result);
-        EXPECT_FALSE(result.failed) << "seed " << result.plan.seed << ": "
-                                    << std::string(NameOf(result.violated)) << ": "
-                                    << result.message << "\n  " << ReplayCommand(result.plan);
+        EXPECT_FALSE(result.failed)
+            << "seed " << result.plan.seed << ": " << std::string(NameOf(result.violated)) << ": "
+            << result.message << "\n  " << ReplayCommand(result.plan);
         return true;
       });
   EXPECT_EQ(report.passed(), 200u);

@@ -1,5 +1,5 @@
-// The tasks of a simulated life: each wants a few pages, one after the other, and keeps some of them
-// while it waits for others.
+// The tasks of a simulated life: each wants a few pages, one after the other, and keeps some of
+// them while it waits for others.
 
 #include <algorithm>
 #include <utility>
@@ -103,8 +103,8 @@ void Simulation::RunTasks() {
 void Simulation::PassTime() {
   constexpr int64_t kMostNs[] = {50'000, 500'000, 5'000'000, 50'000'000, 3'000'000'000};
   const int64_t most_ns = kMostNs[random_.Below(std::size(kMostNs))];
-  const int64_t until_ns =
-      environment_.NowNs() + 1 + static_cast<int64_t>(random_.Below(static_cast<uint64_t>(most_ns)));
+  const int64_t until_ns = environment_.NowNs() + 1 +
+                           static_cast<int64_t>(random_.Below(static_cast<uint64_t>(most_ns)));
   if (machine_->progress.Wait(io::Deadline::AtNs(until_ns))) return;
   // No task waits for the cache; prefetches and writes may be under way.
   environment_.AdvanceTo(std::min(until_ns, engine().NextEndNs()));

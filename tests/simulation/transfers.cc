@@ -42,7 +42,8 @@ void Simulation::CheckRead(const SimTransfer& transfer) {
     if (other->request.offset_bytes < end && first < other_end) alone = false;
   }
   if (!verdict_.Check(Invariant::kOneRead, alone)) {
-    Fail(Invariant::kOneRead, absl::StrCat("a page is read that is on its way already, at ", first));
+    Fail(Invariant::kOneRead,
+         absl::StrCat("a page is read that is on its way already, at ", first));
   }
 }
 
@@ -57,6 +58,10 @@ void Simulation::CheckWrite(const SimTransfer& transfer, size_t file) {
       }
       if (!verdict_.Check(Invariant::kNobodyChangesWrite, !changed)) {
         Fail(Invariant::kNobodyChangesWrite, "a page is written while somebody changes it");
+      }
+      if (options_.log && page < options_.most_pages &&
+          !verdict_.Check(Invariant::kLogFirst, model_.LsnOf(file, page) <= log_.durable())) {
+        Fail(Invariant::kLogFirst, "a page is written before the log is durable up to its LSN");
       }
       if (transfer.lost) continue;
       if (page >= options_.most_pages) {

@@ -10,8 +10,8 @@
 
 namespace fixpool::simulation {
 
-// What a simulated life came to: the first invariant that did not hold, what was counted, and a hash
-// over all that happened, which is the same for the same seed.
+// What a simulated life came to: the first invariant that did not hold, what was counted, and a
+// hash over all that happened, which is the same for the same seed.
 //
 //   if (verdict.Check(Invariant::kOneRead, reads == 1)) return;     // counted, and true
 //   verdict.Fail(Invariant::kOneRead, absl::StrCat(...));

@@ -420,6 +420,25 @@ TEST_F(PageCacheAsyncTest, DestroyedWithATurnForAFrameLeavesItToTheNext) {
   ExpectNothingIsHeld();
 }
 
+TEST_F(PageCacheAsyncTest, TurnForATransferThatIsNotUsedGoesToTheNext) {
+  Start(8, 8, {.depth = 1});
+  const auto spawn = [this](uint64_t page) {
+    return *scheduler().Spawn(ReadText(scheduler(), cache(), Page(page), {}));
+  };
+  auto first = spawn(5), second = spawn(1), third = spawn(2);
+  ASSERT_TRUE(scheduler().RunReady().ok());  // the engine has room for one
+  // Takes in the first's read, by which the second has a turn, and then takes its page.
+  absl::StatusOr<WriteGuard> taken = cache().Write(Page(1));
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(scheduler().RunReady().ok());
+  EXPECT_TRUE(first.done());
+  EXPECT_FALSE(second.done());
+  EXPECT_TRUE(third.done());
+  taken->Release();
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(scheduler().RunReady().ok());
+  EXPECT_TRUE(second.done());
+}
+
 TEST_F(PageCacheAsyncTest, SchedulerThatDiesTakesItsTasksOutOfAllLists) {
   Start(2, 16, {.depth = 2});
   engine().Hold({.operation = IoOperation::kRead});

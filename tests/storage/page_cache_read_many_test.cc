@@ -61,6 +61,17 @@ TEST_F(PageCacheReadManyTest, SamePageTwiceHasTwoGuardsAndOneRead) {
   EXPECT_EQ(cache().Stats().pinned_frames, 2u);
 }
 
+TEST_F(PageCacheReadManyTest, NoTimeLeftIsNoTimeForAnyPage) {
+  Start(4, 4);
+  engine().Hold({.operation = IoOperation::kRead});
+  const auto guards = ReadMany({1, 3}, absl::ZeroDuration());
+  EXPECT_EQ(count_, 0u);
+  for (const auto& guard : guards) {
+    EXPECT_EQ(guard.status().code(), absl::StatusCode::kDeadlineExceeded) << guard.status();
+  }
+  engine().ReleaseAll();
+}
+
 TEST_F(PageCacheReadManyTest, EachPageHasItsOwnError) {
   Start(4, 4);
   const auto guards = ReadMany({1, 4, 2});

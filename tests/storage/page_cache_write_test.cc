@@ -290,6 +290,21 @@ TEST_F(PageCacheWriteTest, FailedSyncPoisonsTheFile) {
   ASSERT_TRUE(cache().Flush(file_).ok());
 }
 
+TEST_F(PageCacheWriteTest, PrefetchThatTakesInTheFailedSyncReadsNothing) {
+  Start(4, 8);
+  Change(0);
+  engine().Hold({.operation = IoOperation::kSync});
+  engine().Fail({.operation = IoOperation::kSync}, Errno(EIO));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(cache().Flush(file_, absl::Milliseconds(1))));
+  engine().ReleaseAll();
+  const storage::PageId page = Page(5);
+  const absl::StatusOr<size_t> started = cache().Prefetch({&page, 1});
+  ASSERT_TRUE(started.ok()) << started.status();
+  EXPECT_EQ(*started, 0u);
+  EXPECT_EQ(engine().Count(IoOperation::kRead, 5 * kPageBytes), 0u);
+  EXPECT_FALSE(cache().Prefetch({&page, 1}).ok());
+}
+
 TEST_F(PageCacheWriteTest, PoisonedFileDoesNotStopOthers) {
   Start(4, 8);
   const std::string other_path = scratch_.MakeFile("other.db", FileText(2));
