@@ -55,8 +55,8 @@ class VictimSearch {
     const FrameTable::Capture capture(state.frames, index);
     const Frame& frame = state.frames[index];
     if (state.frames.IsInFlight(index)) return Verdict::kSkip;
-    const bool broken = Mutated(Mutation::kEvictPinned) ||
-                        (Mutated(Mutation::kWriteWhileHeld) && frame.dirty);
+    const bool broken =
+        Mutated(Mutation::kEvictPinned) || (Mutated(Mutation::kWriteWhileHeld) && frame.dirty);
     if (capture.busy().pinned() && !broken) {
       // Should the search come back with nothing, its caller waits for this one as well.
       state.frames.SetWanted(index);
