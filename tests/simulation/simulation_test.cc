@@ -51,7 +51,7 @@ TEST(SimulationTest, ASeedIsTheSameLifeEachTime) {
 }
 
 TEST(SimulationTest, AProcessThatDiesIsAFailureWithItsLastWords) {
-  // A life of no steps at all, on a disk without a page, ends well; one that hangs does not.
+  // Far more steps than a second has room for.
   SeedRunner runner({.jobs = 1, .seconds = 1});
   runner.Run(Plans(/*first=*/1, /*count=*/1, /*steps=*/uint64_t{1} << 40),
              [](const SeedResult& result) {
