@@ -142,6 +142,8 @@ void Simulation::OnRefused(const Access& access, const absl::Status& status, boo
   if (!of_waiting) return;
   CheckMayWait(status, access.begun_ns, access.options.timeout, kAccessTimeout);
   if (!absl::IsResourceExhausted(status)) return;
+  // What is clean is kept for those who read.
+  if (access.intent != Intent::kRead && machine_->inspector.IsThrottled()) return;
   if (verdict_.Check(Invariant::kFrameAtHand, !machine_->inspector.HasFrameAtHand())) return;
   Fail(Invariant::kFrameAtHand, absl::StrCat("there is a frame: ", status.ToString()));
 }

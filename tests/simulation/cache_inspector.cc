@@ -223,6 +223,11 @@ bool CacheInspector::HasFrameAtHand() const {
   return HasFrame(state_);
 }
 
+bool CacheInspector::IsThrottled() const {
+  io::MutexLock lock(state_.mutex);
+  return state_.throttled;
+}
+
 size_t CacheInspector::CountWaiters() const {
   io::MutexLock lock(state_.mutex);
   return state_.waiters.size();

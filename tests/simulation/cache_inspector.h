@@ -63,6 +63,8 @@ class CacheInspector {
   bool IsInMemory(const PageId& page) const;
   // A frame that anybody who needs one could have.
   bool HasFrameAtHand() const;
+  // Whether those who want to change clean pages are held up.
+  bool IsThrottled() const;
   size_t CountWaiters() const;
   // Frees the pages of all free frames in the arena, behind the cache's back. Returns how many.
   size_t MakeFreeFramesStale();
