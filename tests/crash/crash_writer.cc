@@ -62,7 +62,8 @@ int Main(int argc, char** argv) {
   const Writer::Options options{.directory = arguments.Text("directory", ""),
                                 .seed = arguments.Number("seed", 1),
                                 .run_seed = arguments.Number("run_seed", 1),
-                                .page_images = !arguments.Flag("no_page_images")};
+                                .page_images = !arguments.Flag("no_page_images"),
+                                .ask_cache = mutation.empty()};
   arguments.EndIfUnused();
   if (!Mutate(mutation)) return kWriterCannotMutate;
 

@@ -290,7 +290,7 @@ absl::Status Writer::Checkpoint(bool by_lsn) {
   const storage::Lsn last{master.transactions};
   if (absl::Status status = WritePagesUpTo(last, by_lsn); !status.ok()) return status;
   if (const std::optional<storage::Lsn> oldest = cache_->OldestDirtyLsn();
-      oldest.has_value() && *oldest <= last) {
+      options_.ask_cache && oldest.has_value() && *oldest <= last) {
     return absl::DataLossError(absl::StrCat("OldestDirtyLsn is ", storage::ToInt(*oldest),
                                             " after a checkpoint up to ", storage::ToInt(last)));
   }

@@ -48,6 +48,9 @@ class Writer {
     // Pages in the log when they change first after a checkpoint. Without them a torn page is
     // fatal.
     bool page_images = true;
+    // Asks the cache whether it thinks itself that a checkpoint did what it should. Not where the
+    // disk is to show that it did not.
+    bool ask_cache = true;
   };
   // How the recovery went.
   struct Recovery {
