@@ -16,7 +16,7 @@ absl::Status CallLog(CacheState& state, Lsn lsn) {
   const int64_t now_ns = state.environment->NowNs();
   {
     io::MutexLock lock(state.mutex);
-    state.log_order.EndCall(lsn, status.ok(), now_ns);
+    state.log_order.EndCall(lsn, status, now_ns);
     ++(status.ok() ? state.counters.log_calls : state.counters.log_errors);
     state.FramesChanged();
   }

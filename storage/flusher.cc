@@ -233,6 +233,7 @@ Flusher::Look Flusher::LookAt(Item& item, RunWriter& writer, IoBatch& batch) {
 
 Flusher::Look Flusher::StartItem(Item& item, const BusyFrame& busy, RunWriter& writer,
                                  IoBatch& batch) {
+  writer.AssertLocked();
   // It is going to be dropped, or else to be written after that.
   if (state_.frames[item.frame].closing && !file_->closing) return Look::kLatched;
   if (busy.latch.held_exclusively()) {

@@ -207,6 +207,9 @@ absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {
       break;
     }
   }
+  if (state.log_order.wants() && !state.log_order.error().ok()) {
+    absl::StrAppend(&message, "; others wait for the log: ", state.log_order.error().message());
+  }
   absl::StrAppend(&message,
                   ". Hold fewer guards at a time, give the cache more memory, or allow a longer "
                   "timeout");

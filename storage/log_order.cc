@@ -18,9 +18,10 @@ bool LogOrder::BeginCall() {
   return true;
 }
 
-void LogOrder::EndCall(Lsn lsn, bool durable, int64_t now_ns) {
+void LogOrder::EndCall(Lsn lsn, const absl::Status& status, int64_t now_ns) {
   called_ = false;
-  if (durable) {
+  error_ = status;
+  if (status.ok()) {
     if (ToInt(lsn) > durable_.load(std::memory_order_relaxed)) {
       durable_.store(ToInt(lsn), std::memory_order_release);
     }

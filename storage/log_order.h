@@ -41,13 +41,15 @@ class LogOrder {
 
   // One who calls the log: false, somebody else is at it.
   bool BeginCall();
-  void EndCall(Lsn lsn, bool durable, int64_t now_ns);
+  void EndCall(Lsn lsn, const absl::Status& status, int64_t now_ns);
   bool called() const { return called_; }
   // The call itself, with no lock held, by who has begun it.
   absl::Status Call(Lsn lsn);
   // After a call that failed: not asked again for an eviction or in the background before this
   // time. The pause doubles with each failure and ends with a success.
   int64_t retry_at_ns() const { return retry_at_ns_; }
+  // Of the last call.
+  const absl::Status& error() const { return error_; }
 
   // Whether this thread is inside of EnsureDurable of some cache's log.
   static bool InHook();
@@ -59,6 +61,7 @@ class LogOrder {
   bool called_ = false;
   int64_t pause_ns_ = 0;
   int64_t retry_at_ns_ = 0;
+  absl::Status error_;
 };
 
 }  // namespace fixpool::storage
