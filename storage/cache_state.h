@@ -109,8 +109,9 @@ struct CacheState {
   // Whether who wants to change a page that is clean has to wait, so that others find a clean one
   // to evict. There is somebody whom he waits for.
   bool MustNotDirty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
-  // If it has lasted long enough: lets everybody who wants to change pages do so again.
+  // If it has lasted long enough, or would be in vain: those who want to change pages look again.
   void LiftThrottle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void WakeThrottled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // Whether writers of the file are let in without the lock depends on several things, of which one
   // has changed.
   void UpdateWritable(PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -179,6 +180,10 @@ struct CacheState {
   // more.
   uint32_t clean_mark ABSL_GUARDED_BY(mutex) = 0;
   bool throttled ABSL_GUARDED_BY(mutex) = false;
+  // Changes when those who are held up should look again. Threads sleep on it where a KeeperThread
+  // takes completions in, of which there may be thousands before that.
+  std::atomic<uint32_t> throttle_changes{0};
+  std::atomic<bool> has_keeper_thread{false};
   bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;
   bool writer_sleeps ABSL_GUARDED_BY(mutex) = false;
   std::atomic<uint32_t> background_calls{0};  // changes when one of them is called

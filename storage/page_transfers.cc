@@ -82,6 +82,7 @@ void EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status,
   file.poison = absl::Status(status.code(), message);
   state.UpdateWritable(file);
   state.waiters.WakeAll();  // among them those who want to write the file
+  state.WakeThrottled();
   status.ForEachPayload([&file](absl::string_view url, const absl::Cord& payload) {
     file.poison.SetPayload(url, payload);
   });
