@@ -37,6 +37,7 @@
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
 #include "fixpool/storage/policy_kind.h"
+#include "fixpool/storage/torn_pages.h"
 #include "fixpool/storage/write_ahead_log.h"
 
 namespace fixpool::storage {
@@ -444,10 +445,14 @@ class PageCache {
   uint32_t page_bytes() const;
   // Of these, what users see of each page of the file: the rest is its seal's. NotFound.
   absl::StatusOr<uint32_t> PayloadBytes(FileId file) const;
+  // What keeps the file's pages from being torn by a crash: kNone, kAtomic or kDoubleWrite,
+  // whatever FileOptions::torn_pages said. A file that is not written has kNone. NotFound.
+  absl::StatusOr<TornPageProtection> ProtectionOf(FileId file) const;
   // Changes with Resize.
   size_t frame_count() const;
   CacheStats Stats() const;
-  // For people: how transfers reach the kernel, what the memory stands on, and Stats().
+  // For people: how transfers reach the kernel, what the memory stands on, Stats(), and files whose
+  // pages are protected from being torn, each with how.
   std::string Describe() const;
 
  private:
