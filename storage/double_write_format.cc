@@ -48,6 +48,10 @@ Int Get(std::span<const std::byte> from, size_t at) {
   return value;
 }
 
+uint32_t Crc(std::span<const std::byte> bytes) {
+  return crc32c::Crc32c(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+}
+
 // What fronts and headers have in common, with the checksum in the last of `bytes`.
 void Begin(absl::string_view magic, uint32_t page_bytes, uint64_t identity,
            std::span<std::byte> page) {
@@ -61,7 +65,7 @@ void Begin(absl::string_view magic, uint32_t page_bytes, uint64_t identity,
 
 void Finish(std::span<std::byte> page, size_t bytes) {
   const size_t at = bytes - sizeof(uint32_t);
-  Put<uint32_t>(page, at, DoubleWriteChecksum(page.first(at)));
+  Put<uint32_t>(page, at, Crc(page.first(at)));
 }
 
 absl::Status Check(absl::string_view magic, std::span<const std::byte> page, size_t bytes) {
@@ -71,7 +75,7 @@ absl::Status Check(absl::string_view magic, std::span<const std::byte> page, siz
     return absl::DataLossError(absl::StrCat("it does not begin with \"", magic, "\""));
   }
   const size_t at = bytes - sizeof(uint32_t);
-  if (Get<uint32_t>(page, at) != DoubleWriteChecksum(page.first(at))) {
+  if (Get<uint32_t>(page, at) != Crc(page.first(at))) {
     return absl::DataLossError("its checksum is wrong");
   }
   if (const auto version = Get<uint32_t>(page, kVersionAt); version != kVersion) {
@@ -83,8 +87,9 @@ absl::Status Check(absl::string_view magic, std::span<const std::byte> page, siz
 
 }  // namespace
 
-uint32_t DoubleWriteChecksum(std::span<const std::byte> page) {
-  return crc32c::Crc32c(reinterpret_cast<const uint8_t*>(page.data()), page.size());
+uint64_t DoubleWriteChecksum(std::span<const std::byte> page) {
+  const size_t at = page.size() - sizeof(uint32_t);
+  return Crc(page.first(at)) | uint64_t{Get<uint32_t>(page, at)} << 32;
 }
 
 void EncodeFront(const DoubleWriteFront& front, std::span<std::byte> page) {
@@ -105,7 +110,7 @@ void EncodeHeader(const DoubleWriteHeader& header, std::span<std::byte> page) {
   size_t at = kEntriesAt;
   for (const DoubleWriteHeader::Copy& copy : header.copies) {
     Put<uint64_t>(page, at, copy.page_number);
-    Put<uint32_t>(page, at + sizeof(uint64_t), copy.checksum);
+    Put<uint64_t>(page, at + sizeof(uint64_t), copy.checksum);
     at += kCopyBytes;
   }
   for (const uint64_t sequence : header.needed) {
@@ -139,7 +144,7 @@ absl::StatusOr<DoubleWriteHeader> DecodeHeader(std::span<const std::byte> page) 
   size_t at = kEntriesAt;
   for (uint32_t i = 0; i < copies; ++i, at += kCopyBytes) {
     header.copies.push_back({.page_number = Get<uint64_t>(page, at),
-                             .checksum = Get<uint32_t>(page, at + sizeof(uint64_t))});
+                             .checksum = Get<uint64_t>(page, at + sizeof(uint64_t))});
   }
   for (uint32_t i = 0; i < needed; ++i, at += sizeof(uint64_t)) {
     header.needed.push_back(Get<uint64_t>(page, at));

@@ -29,7 +29,7 @@ namespace fixpool::storage {
 //   first sequence      32      8      copies: n             32      4
 //                                      batches needed: m     36      4
 //                                      n times: page number  64     16
-//                                        (8), CRC32C of the copy (4), 0 (4)
+//                                        (8), checksum of the copy (8)
 //                                      m sequence numbers, 8 each
 //   CRC32C of 0..507   508      4      CRC32C of 0..4091   4092      4
 //
@@ -48,7 +48,7 @@ struct DoubleWriteHeader {
   static constexpr uint32_t kMostNeeded = 63;
   struct Copy {
     PageNumber page_number = 0;
-    uint32_t checksum = 0;
+    uint64_t checksum = 0;
   };
   uint32_t page_bytes = 0;
   uint64_t identity = 0;
@@ -60,8 +60,10 @@ struct DoubleWriteHeader {
 inline constexpr uint32_t kDoubleWriteFronts = 2;        // and where batches begin, in pages
 inline constexpr uint32_t kDoubleWriteLeastPage = 4096;  // bytes of fronts and headers that count
 
-// The CRC32C of a copy.
-uint32_t DoubleWriteChecksum(std::span<const std::byte> page);
+// Of a copy: the CRC32C of all but its last 4 bytes, and these above it. (Of a page that ends in
+// its own CRC32C, as those of Crc32cSeal do, the CRC32C of the whole is the same whatever the page
+// is.)
+uint64_t DoubleWriteChecksum(std::span<const std::byte> page);
 
 // `page` has kDoubleWriteLeastPage bytes or more.
 void EncodeFront(const DoubleWriteFront& front, std::span<std::byte> page);

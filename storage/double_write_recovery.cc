@@ -25,7 +25,7 @@ struct Copy {
   PageNumber page_number;
   uint64_t sequence;
   uint64_t offset_bytes;
-  uint32_t checksum;
+  uint64_t checksum;
 };
 
 // One transfer after the other, of whole pages, to and from one piece of memory.

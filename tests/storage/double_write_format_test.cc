@@ -5,10 +5,17 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "crc32c/crc32c.h"
+#include "fixpool/storage/crc32c_seal.h"
+#include "fixpool/storage/lsn.h"
 #include "gtest/gtest.h"
 
 namespace fixpool::storage {
 namespace {
+
+uint32_t Crc(const std::vector<std::byte>& page, size_t bytes) {
+  return crc32c::Crc32c(reinterpret_cast<const uint8_t*>(page.data()), bytes);
+}
 
 std::vector<std::byte> FrontPage() {
   std::vector<std::byte> page(8192, std::byte{0xaa});
@@ -20,7 +27,7 @@ DoubleWriteHeader SomeHeader() {
   DoubleWriteHeader header{
       .page_bytes = 4096, .identity = 77, .sequence = 12, .copies = {}, .needed = {}};
   for (uint32_t i = 0; i < DoubleWriteHeader::kMostCopies; ++i) {
-    header.copies.push_back({uint64_t{1} << 40 | i, i * 7});
+    header.copies.push_back({uint64_t{1} << 40 | i, i * 7ull << 30});
   }
   for (uint32_t i = 0; i < DoubleWriteHeader::kMostNeeded; ++i) header.needed.push_back(i + 3);
   return header;
@@ -81,6 +88,21 @@ TEST(DoubleWriteFormatTest, OfOneBitThatIsWrongItIsTold) {
   EXPECT_TRUE(DecodeHeader(page).ok());
 }
 
+// The CRC32C of a page that ends in its CRC32C is always the same.
+TEST(DoubleWriteFormatTest, ChecksumsTellSealedPagesApart) {
+  std::vector<std::byte> one(4096, std::byte{1}), other(4096, std::byte{2});
+  const Crc32cSeal seal;
+  seal.Seal(one, {.page_number = 1, .file_identity = 77}, Lsn::kNone);
+  seal.Seal(other, {.page_number = 1, .file_identity = 77}, Lsn::kNone);
+  EXPECT_EQ(Crc(one, 4096), Crc(other, 4096));
+  EXPECT_NE(DoubleWriteChecksum(one), DoubleWriteChecksum(other));
+  for (const size_t byte : {0u, 2000u, 4091u, 4092u, 4095u}) {
+    std::vector<std::byte> changed = one;
+    changed[byte] ^= std::byte{1};
+    EXPECT_NE(DoubleWriteChecksum(one), DoubleWriteChecksum(changed)) << byte;
+  }
+}
+
 TEST(DoubleWriteFormatTest, ZerosAreNothing) {
   const std::vector<std::byte> zeros(4096);
   EXPECT_TRUE(absl::IsNotFound(DecodeFront(zeros).status()));
@@ -91,7 +113,7 @@ TEST(DoubleWriteFormatTest, ZerosAreNothing) {
 TEST(DoubleWriteFormatTest, AnotherVersionIsTold) {
   std::vector<std::byte> page = FrontPage();
   page[8] = std::byte{2};
-  const uint32_t checksum = DoubleWriteChecksum(std::span(page).first(508));
+  const uint32_t checksum = Crc(page, 508);
   for (size_t i = 0; i < 4; ++i) page[508 + i] = std::byte(checksum >> (8 * i));
   const absl::Status status = DecodeFront(page).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
@@ -102,7 +124,7 @@ TEST(DoubleWriteFormatTest, MoreThanFitsIsTold) {
     std::vector<std::byte> page(4096);
     EncodeHeader(SomeHeader(), page);
     page[field] = std::byte{129};
-    const uint32_t checksum = DoubleWriteChecksum(std::span(page).first(4092));
+    const uint32_t checksum = Crc(page, 4092);
     for (size_t i = 0; i < 4; ++i) page[4092 + i] = std::byte(checksum >> (8 * i));
     EXPECT_TRUE(absl::IsDataLoss(DecodeHeader(page).status()));
   }
