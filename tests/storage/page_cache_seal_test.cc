@@ -111,8 +111,21 @@ TEST_F(PageCacheSealTest, GuardsOfAllKindsShowThePayload) {
   ASSERT_EQ(cache().ReadMany(std::array{Page(0), Page(3)}, absl::MakeSpan(guards)), 2u);
   EXPECT_EQ(guards[0]->bytes().size(), kPayloadBytes);
   EXPECT_EQ(guards[1]->bytes().size(), kPayloadBytes);
-  // The page's word does not let this one in: by way of the lock.
-  EXPECT_EQ(cache().TryRead(Page(0))->bytes().size(), kPayloadBytes);
+}
+
+// Its word turns everybody to the lock.
+TEST_F(PageCacheSealTest, PageThatIsBeingWrittenShowsThePayload) {
+  Start(4, 2);
+  Put(1, 5, 200);
+  engine().Hold({.operation = IoOperation::kWrite});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(cache().Flush(file_, absl::ZeroDuration())));
+  EXPECT_FALSE(cache().TryWrite(Page(1)).has_value());
+  EXPECT_TRUE(Text(cache().TryRead(Page(1))->bytes()) == Payload(1, 5));
+  ExpectPage(1, 5, 200);
+  engine().ReleaseAll();
+  ASSERT_TRUE(cache().Flush(file_).ok());
+  Reopen();
+  ExpectPage(1, 5, 200);
 }
 
 TEST_F(PageCacheSealTest, ViewsAndHintsShowThePayload) {
