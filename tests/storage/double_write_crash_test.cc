@@ -64,8 +64,11 @@ class Disk {
     }
     return crashed;
   }
-  // On a real one.
+  // On a real one, where nothing else stays.
   void Put(const ScratchDirectory& scratch) const {
+    for (const char* name : {"data.db", "data.db.double_write"}) {
+      unlink(scratch.File(name).c_str());
+    }
     for (const auto& [path, file] : files_) {
       scratch.MakeFile(path.substr(path.rfind('/') + 1), file.durable);
     }
@@ -215,8 +218,7 @@ class DoubleWriteCrashTest : public ::testing::Test {
 TEST_F(DoubleWriteCrashTest, AllPagesAreWholeAndNoneIsOlderThanWhatWasSynced) {
   const uint64_t first = Seed();
   for (uint64_t seed = first; seed < first + 6 && !HasFailure(); ++seed) {
-    unlink(path_.c_str());
-    unlink((path_ + ".double_write").c_str());
+    Disk().Put(scratch_);
     CrashEverywhere(seed, /*with_errors=*/false);
   }
   EXPECT_GT(recovered_, 0u);
@@ -226,8 +228,7 @@ TEST_F(DoubleWriteCrashTest, AllPagesAreWholeAndNoneIsOlderThanWhatWasSynced) {
 TEST_F(DoubleWriteCrashTest, AlsoWhereWritesFailHalfway) {
   const uint64_t first = Seed();
   for (uint64_t seed = first; seed < first + 6 && !HasFailure(); ++seed) {
-    unlink(path_.c_str());
-    unlink((path_ + ".double_write").c_str());
+    Disk().Put(scratch_);
     CrashEverywhere(seed, /*with_errors=*/true);
   }
   EXPECT_GT(recovered_, 0u);
