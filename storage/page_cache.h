@@ -208,7 +208,11 @@ class PageCache {
   // Errors of io::File::Open (NotFound, FailedPrecondition if somebody else writes it, ...),
   // File::Preallocate and IoEngine::AddFile. FailedPrecondition also: it is open in this
   // cache. InvalidArgument also: direct I/O on it needs larger pages; options that exclude
-  // each other; a seal without an identity, or with a trailer that pages have no room for.
+  // each other; a seal without an identity, or with a trailer that pages have no room for; a
+  // double-write area without a seal. Unimplemented also: TornPageProtection::kAtomic, and the file
+  // has no atomic writes of pages. FailedPrecondition, DataLoss also: of its double-write area,
+  // with what to do (FileOptions::torn_pages). Pages that a crash has torn have been repaired
+  // afterwards.
   absl::StatusOr<FileId> OpenFile(const std::string& path, FileOptions options);
   absl::StatusOr<FileId> OpenFile(const std::string& path) { return OpenFile(path, FileOptions()); }
   // The same of a file that the caller has opened (or made up: see io::File), which decides what
