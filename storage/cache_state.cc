@@ -101,7 +101,8 @@ void CacheState::CallKeeper() {
 
 void CacheState::CallWriter() {
   if (!writer_sleeps) return;
-  if (frames.counts().dirty <= dirty_mark && !throttled && !log_order.wants()) return;
+  const bool enough = frames.counts().dirty <= dirty_mark;
+  if (enough && !throttled && !writes_wanted && !log_order.wants()) return;
   writer_sleeps = false;
   background_calls.fetch_add(1);
   environment->Wake(background_calls);

@@ -18,6 +18,7 @@
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_waiters.h"
+#include "fixpool/storage/blocking_transfers.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
 #include "fixpool/storage/frame_addresses.h"
@@ -150,6 +151,7 @@ struct CacheState {
   FrameLsns lsns;  // says itself who may touch what
   // Open files that have a seal. Written under the lock.
   std::atomic<uint32_t> sealed_files{0};
+  std::atomic<uint32_t> double_write_files{0};  // the same, of those that have an area
   // Frames that pages are brought into: those that are there but for leaving ones. Written under
   // the lock.
   std::atomic<uint32_t> frame_count;
@@ -168,6 +170,7 @@ struct CacheState {
   AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks
   JoinedTransfers joined_reads ABSL_GUARDED_BY(mutex);
   JoinedTransfers joined_writes ABSL_GUARDED_BY(mutex);
+  BlockingTransfers blocking ABSL_GUARDED_BY(mutex);
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);
@@ -186,6 +189,8 @@ struct CacheState {
   std::atomic<bool> has_keeper_thread{false};
   bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;
   bool writer_sleeps ABSL_GUARDED_BY(mutex) = false;
+  // Somebody found nothing for his page but dirty ones that only the PageWriter writes.
+  bool writes_wanted ABSL_GUARDED_BY(mutex) = false;
   std::atomic<uint32_t> background_calls{0};  // changes when one of them is called
   LogOrder log_order;                         // guarded by the lock where its header says so
   // Pages whose write failed are not tried again for an eviction before this time; the pause
