@@ -220,7 +220,11 @@ PageAccess::Outcome PageAccess::InstallMadePage(AtomicPageWord* word) {
 }
 
 PageAccess::Outcome PageAccess::LatchFrame() {
-  if (IsThrottled()) return Wait(Reason::kDirtying);
+  if (IsThrottled()) {
+    // What it waited for before it has no claim to now: others may read the page, and evict it.
+    Detach();
+    return Wait(Reason::kDirtying);
+  }
   const PageLatch::Answer answer = TryLatch();
   switch (answer) {
     case PageLatch::Answer::kGranted:

@@ -79,8 +79,10 @@ void Simulation::OnGranted(const Access& access, bool exclusive, const std::byte
                              file.read_only ? "read-only" : "poisoned"));
   }
   const uint64_t page = access.page.page_number;
+  made_ = false;
   if (access.intent == Intent::kMake || (exclusive && page >= file.page_count)) {
     model_.SetZeros(access.file, page);
+    made_ = true;
     file.page_count = std::max(file.page_count, page + 1);
   }
   if (!verdict_.Check(Invariant::kErrorHasCause, page < file.page_count)) {
@@ -159,13 +161,21 @@ void Simulation::Change(HeldPage& page, size_t sectors) {
   const std::optional<size_t> file = model_.Find(page.held().page.file);
   if (!file.has_value()) return Fail(Invariant::kHeldInPlace, "a page is held of a closed file");
   const uint64_t number = page.held().page.page_number;
+  // The record usually comes after the page is dirty; and if not, the guard hears of it at once.
+  storage::Lsn lsn = storage::Lsn::kNone;
+  const bool record_first = options_.log && random_.Chance(200);
+  if (record_first) lsn = log_.Append();
   const std::span<std::byte> bytes = page.write_guard().mutable_bytes();
-  // To be told to the guard as well, as soon as it can be: WriteGuard::set_lsn.
-  if (options_.log) model_.SetLsn(*file, number, log_.Append());
+  if (options_.log && !record_first) lsn = log_.Append();
+  if (options_.log) {
+    model_.SetLsn(*file, number, lsn);
+    page.SetLsn(lsn, /*now=*/record_first || random_.Chance(500));
+  }
   for (size_t i = 0; i < sectors; ++i) {
     const size_t sector = sectors == kSectors ? i : random_.Below(kSectors);
     const Tag tag = model_.SetSector(*file, number, sector);
     FillSector(model_.KeyOf(*file, number), sector, tag, bytes.data() + sector * kSectorBytes);
+    if (options_.log) recovery_.Note(*file, number, sector, lsn, tag);
   }
 }
 
@@ -176,7 +186,9 @@ void Simulation::Remember(const HeldPage& page) {
 void Simulation::BlockingAccess(Intent intent) {
   const Access access = ChooseAccess(intent);
   if (intent == Intent::kRead) {
+    reading_ = access.page;
     absl::StatusOr<ReadGuard> guard = cache().Read(access.page, access.options);
+    reading_.reset();
     if (!guard.ok()) return OnRefused(access, guard.status(), /*blocking=*/true);
     OnGranted(access, /*exclusive=*/false, guard->bytes().data());
     NewGuard().Take(*std::move(guard));
@@ -189,6 +201,7 @@ void Simulation::BlockingAccess(Intent intent) {
     if (verdict_.failed()) return;
     HeldPage& held = NewGuard();
     held.Take(*std::move(guard));
+    if (made_) LogZeros(held);
     if (random_.Chance(800)) Change(held, random_.Chance(500) ? kSectors : 2);
   }
   HeldPage& held = machine_->guards.back();

@@ -218,6 +218,13 @@ bool CacheInspector::IsInMemory(const PageId& page) const {
   return state_.Find(page) != kNoFrame;
 }
 
+bool CacheInspector::IsBeingWritten(const PageId& page) const {
+  io::MutexLock lock(state_.mutex);
+  const FrameIndex index = state_.Find(page);
+  if (index == kNoFrame || state_.frames[index].state != FrameState::kResident) return false;
+  return state_.frames.Busy(index).latch.write_back() && !IsHeldExclusively(state_, index);
+}
+
 bool CacheInspector::HasFrameAtHand() const {
   io::MutexLock lock(state_.mutex);
   return HasFrame(state_);

@@ -61,6 +61,8 @@ class CacheInspector {
   // Of the frame with that number, counted round; none if it holds no such page.
   std::optional<Sample> SampleOf(uint64_t number) const;
   bool IsInMemory(const PageId& page) const;
+  // Being written, and anybody could read it.
+  bool IsBeingWritten(const PageId& page) const;
   // A frame that anybody who needs one could have.
   bool HasFrameAtHand() const;
   // Whether those who want to change clean pages are held up.

@@ -80,6 +80,7 @@ void Simulation::CheckFileCall(const absl::Status& status, size_t number, int64_
       return CheckMayWait(status, begun_ns, timeout, kFlushTimeout);
     }
     bool cause = io::ErrnoOf(status) != 0 && engine().errors() > 0;
+    if (absl::IsUnavailable(status) && log_.errors() > 0) cause = true;
     if (absl::IsFailedPrecondition(status)) {
       cause = machine_->book.CountExclusiveOf(file.id) > 0 ||
               (guards_matter && (machine_->book.CountOf(file.id) > 0 || !machine_->tasks.empty()));
@@ -128,6 +129,15 @@ void Simulation::OnClosed(size_t number) {
   file = PageModel::File();
 }
 
+// The newest versions of its pages are given up, and so are the records that tell of them: who has
+// a log would go through it again for this file.
+void Simulation::Discard(size_t file) {
+  for (uint64_t page = 0; page < options_.most_pages; ++page) {
+    if (model_.HasChanged(file, page)) recovery_.Forget(file, page);
+  }
+  model_.OnDiscarded(file);
+}
+
 void Simulation::Close(bool discard) {
   std::optional<size_t> file = ChooseOpenFile();
   if (!file.has_value()) return;
@@ -145,7 +155,7 @@ void Simulation::Close(bool discard) {
   }
   if (!status.ok()) return;
   if (discard) {
-    model_.OnDiscarded(*file);
+    Discard(*file);
   } else {
     model_.OnFlushed(*file);
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_guard.h"
 #include "fixpool/storage/page_hint.h"
 #include "fixpool/storage/page_id.h"
@@ -59,6 +60,11 @@ class HeldPage {
   const GuardBook::Held& held() const { return held_; }
   bool exclusive() const { return held_.exclusive; }
   storage::WriteGuard& write_guard() { return write_; }
+  // The record that tells of its change, of which the guard is told now or when it is dropped.
+  void SetLsn(storage::Lsn lsn, bool now) {
+    pending_lsn_ = lsn;
+    if (now) TellLsn();
+  }
   storage::PageHint hint() const { return exclusive() ? write_.hint() : read_.hint(); }
 
   void Take(storage::ReadGuard guard) {
@@ -77,10 +83,12 @@ class HeldPage {
     if (!holds_) return;
     holds_ = false;
     book_->Remove(&held_);
+    TellLsn();
     read_.Release();
     write_.Release();
   }
   void Downgrade() {
+    TellLsn();
     read_ = write_.Downgrade();
     held_.exclusive = false;
   }
@@ -93,6 +101,10 @@ class HeldPage {
   }
 
  private:
+  void TellLsn() {
+    if (pending_lsn_ != storage::Lsn::kNone) write_.set_lsn(pending_lsn_);
+    pending_lsn_ = storage::Lsn::kNone;
+  }
   void Enter() {
     holds_ = true;
     book_->Add(&held_);
@@ -103,6 +115,7 @@ class HeldPage {
   GuardBook::Held held_;
   storage::ReadGuard read_;
   storage::WriteGuard write_;
+  storage::Lsn pending_lsn_ = storage::Lsn::kNone;
 };
 
 }  // namespace fixpool::simulation

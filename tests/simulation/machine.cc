@@ -21,11 +21,14 @@ std::unique_ptr<arena::PageArena> MakeArena(io::FixedBufferRegistry* registry,
 }
 
 std::unique_ptr<storage::PageCache> MakeCache(arena::PageArena* arena, io::IoEngine* engine,
+                                              storage::WriteAheadLog* log,
                                               const SimOptions& options) {
   return *storage::PageCache::Create(arena, engine,
                                      {.policy = options.policy,
                                       .free_frames = options.free_frames,
                                       .background_thread = false,
+                                      .dirty_share = options.dirty_share,
+                                      .log = log,
                                       .read_ahead_bytes = options.read_ahead_bytes,
                                       .default_timeout = kAccessTimeout,
                                       .default_flush_timeout = kFlushTimeout});
@@ -34,12 +37,12 @@ std::unique_ptr<storage::PageCache> MakeCache(arena::PageArena* arena, io::IoEng
 }  // namespace
 
 Machine::Machine(SimEnvironment* environment, TransferObserver* observer, SimRandom* random,
-                 Verdict* verdict, const SimOptions& options)
+                 Verdict* verdict, storage::WriteAheadLog* log, const SimOptions& options)
     : registry(*io::FixedBufferRegistry::Create({.capacity = 256, .environment = environment})),
       arena(MakeArena(registry.get(), options)),
       engine(std::make_unique<SimEngine>(registry.get(), environment, observer, random, verdict,
                                          options)),
-      cache(MakeCache(arena.get(), engine.get(), options)),
+      cache(MakeCache(arena.get(), engine.get(), log, options)),
       inspector(cache.get()),
       background(cache.get()),
       progress(cache.get()),

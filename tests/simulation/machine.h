@@ -14,6 +14,7 @@
 #include "fixpool/storage/page_cache.h"
 #include "fixpool/storage/spawned_task.h"
 #include "fixpool/storage/task_scheduler.h"
+#include "fixpool/storage/write_ahead_log.h"
 #include "tests/simulation/cache_inspector.h"
 #include "tests/simulation/held_page.h"
 #include "tests/simulation/pause_list.h"
@@ -25,7 +26,7 @@ namespace fixpool::simulation {
 // real, and all who use them. Members are destroyed from the last to the first.
 struct Machine {
   Machine(SimEnvironment* environment, TransferObserver* observer, SimRandom* random,
-          Verdict* verdict, const SimOptions& options);
+          Verdict* verdict, storage::WriteAheadLog* log, const SimOptions& options);
 
   std::unique_ptr<io::FixedBufferRegistry> registry;
   std::unique_ptr<arena::PageArena> arena;

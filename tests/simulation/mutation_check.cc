@@ -21,6 +21,8 @@ struct Named {
 };
 
 constexpr Named kMutations[] = {
+    {Mutation::kWriteBeforeLog, "write_before_log"},
+    {Mutation::kCheckpointTooEarly, "checkpoint_too_early"},
     {Mutation::kCleanAfterFailedSync, "clean_after_failed_sync"},
     {Mutation::kSkipSync, "skip_sync"},
     {Mutation::kCleanAfterFailedWrite, "clean_after_failed_write"},

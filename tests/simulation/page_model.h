@@ -53,6 +53,10 @@ class PageModel {
   storage::Lsn LsnOf(size_t file, uint64_t page) const {
     return pages(file, page).versions.back().lsn;
   }
+  // Whether it has changed since it was on the disk for ever.
+  bool HasChanged(size_t file, uint64_t page) const {
+    return pages(file, page).versions.size() > 1;
+  }
   PatternKey KeyOf(size_t file, uint64_t page) const {
     return {.seed = seed_, .file = static_cast<uint32_t>(file), .page = page};
   }

@@ -165,6 +165,7 @@ size_t SimEngine::ReapSeveral(absl::Span<io::IoCompletion> completions, io::Dead
     const size_t count = TakeEnded(completions);
     if (count > 0 || transfers_.empty()) return count;
     if (environment_->Expired(deadline)) return 0;
+    observer_->OnWait();
     int64_t next_ns = NextEndNs();
     // Who wants several waits for the last of these.
     if (wanted > 1 && transfers_.size() > 1) {
@@ -269,6 +270,7 @@ void SimEngine::Write(SimTransfer& transfer, io::IoCompletion& completion) {
   uint64_t offset_bytes = request.offset_bytes;
   uint64_t left_bytes = request.length_bytes;
   if (!completion.status.ok()) {
+    if (!request.pieces.empty()) verdict_->counts().Add(Fault::kJoinedWriteError);
     left_bytes = random_->Below(request.length_bytes / kSectorBytes + 1) * kSectorBytes;
     if (left_bytes > 0) verdict_->counts().Add(Fault::kWriteErrorAfterAPart);
   } else if (random_->Chance(rates_.lost_write)) {
@@ -321,6 +323,7 @@ void SimEngine::PowerOff() {
     }
   }
   if (writes) verdict_->counts().Add(Fault::kCrashDuringAWrite);
+  observer_->OnPowerOff();
 }
 
 io::EngineReport SimEngine::Report() const {

@@ -41,6 +41,10 @@ class TransferObserver {
   virtual void OnSubmitted(const SimTransfer& transfer) = 0;
   // Right before its completion is reaped.
   virtual void OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) = 0;
+  // Time is about to pass until some transfer has ended: somebody waits for it.
+  virtual void OnWait() = 0;
+  // From now on nothing becomes durable.
+  virtual void OnPowerOff() = 0;
 };
 
 // An IoEngine whose device is a SimDisk, and about which the seed decides everything that a real

@@ -47,6 +47,11 @@ SimOptions SimOptions::FromSeed(uint64_t seed, uint64_t steps, SimRandom& random
                    .engine_full = Rate(random),
                    .slow = Rate(random),
                    .open_error = Rate(random)};
+  constexpr double kDirtyShares[] = {0, 0.05, 0.25, 0.25, 0.5, 1};
+  options.dirty_share = kDirtyShares[random.Below(std::size(kDirtyShares))];
+  options.log = random.Chance(600);
+  options.log_error = Rate(random);
+  options.log_slow = Rate(random);
   return options;
 }
 

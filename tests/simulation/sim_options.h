@@ -41,8 +41,10 @@ struct SimOptions {
   uint32_t tasks = 4;        // at a time
   uint32_t guards = 4;       // that are held outside of tasks, at a time
   uint32_t crash = 3;        // times in 1000 steps
-  // Pages carry LSNs of a SimLog, which the cache has to wait for. Not yet: the cache has no log.
-  bool log = false;
+  double dirty_share = 0.25;
+  bool log = false;        // pages carry LSNs of a SimLog, which the cache has to wait for
+  uint32_t log_error = 0;  // times in 1000
+  uint32_t log_slow = 0;
   FaultRates rates;
 
   static SimOptions FromSeed(uint64_t seed, uint64_t steps, SimRandom& random);

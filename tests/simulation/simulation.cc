@@ -17,17 +17,17 @@ struct Weight {
 
 // Of what is done from outside of tasks. Varied from life to life.
 constexpr Weight kWeights[] = {
-    {Action::kRunTasks, 200},   {Action::kPassTime, 130},      {Action::kSpawnTask, 60},
-    {Action::kAbandonTask, 4},  {Action::kResumeTask, 60},     {Action::kRead, 40},
-    {Action::kWrite, 40},       {Action::kMake, 12},           {Action::kTryRead, 30},
-    {Action::kTryWrite, 25},    {Action::kTryHint, 25},        {Action::kLookBegin, 25},
-    {Action::kLookEnd, 25},     {Action::kChange, 30},         {Action::kDowngrade, 10},
-    {Action::kUpgrade, 15},     {Action::kDrop, 90},           {Action::kReadMany, 12},
-    {Action::kPrefetch, 15},    {Action::kFlush, 12},          {Action::kFlushAll, 4},
-    {Action::kClose, 4},        {Action::kCloseDiscarding, 2}, {Action::kOpen, 8},
-    {Action::kOpenReadOnly, 1}, {Action::kOpenTwice, 1},       {Action::kResize, 3},
-    {Action::kBackground, 30},  {Action::kUseStale, 4},        {Action::kStaleFrame, 1},
-    {Action::kPageCount, 3},
+    {Action::kRunTasks, 200},  {Action::kPassTime, 130},   {Action::kSpawnTask, 60},
+    {Action::kAbandonTask, 4}, {Action::kResumeTask, 60},  {Action::kRead, 40},
+    {Action::kWrite, 40},      {Action::kMake, 12},        {Action::kTryRead, 30},
+    {Action::kTryWrite, 25},   {Action::kTryHint, 25},     {Action::kLookBegin, 25},
+    {Action::kLookEnd, 25},    {Action::kChange, 30},      {Action::kDowngrade, 10},
+    {Action::kUpgrade, 15},    {Action::kDrop, 90},        {Action::kReadMany, 12},
+    {Action::kPrefetch, 15},   {Action::kFlush, 12},       {Action::kFlushAll, 4},
+    {Action::kCheckpoint, 10}, {Action::kClose, 4},        {Action::kCloseDiscarding, 2},
+    {Action::kOpen, 8},        {Action::kOpenReadOnly, 1}, {Action::kOpenTwice, 1},
+    {Action::kResize, 3},      {Action::kBackground, 30},  {Action::kUseStale, 4},
+    {Action::kStaleFrame, 1},  {Action::kPageCount, 3},
 };
 
 }  // namespace
@@ -38,7 +38,8 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
       disk_(SimOptions::kFiles, options_.most_pages, &random_, &verdict_.counts()),
       model_(seed, options_.most_pages, &disk_, &verdict_),
       environment_(&random_, &verdict_),
-      log_(&random_, options_.rates.sync_error) {
+      log_(&environment_, this, &random_, &verdict_, options_.log_error, options_.log_slow),
+      recovery_(options_.most_pages, &disk_, &verdict_) {
   for (const Weight& weight : kWeights) {
     constexpr uint32_t kTimes[] = {0, 2, 4, 4, 4, 8, 16};
     const uint32_t times = kTimes[random_.Below(std::size(kTimes))];
@@ -47,6 +48,7 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
     weights_[static_cast<size_t>(weight.action)] =
         weight.weight * (needed ? std::max(times, 2u) : times);
   }
+  if (!options_.log) weights_[static_cast<size_t>(Action::kCheckpoint)] = 0;
   weights_[static_cast<size_t>(Action::kArmCrash)] = 4 * options_.crash;
   weights_[static_cast<size_t>(Action::kCrash)] = options_.crash;
   for (size_t file = 0; file < disk_.file_count(); ++file) {
@@ -71,6 +73,9 @@ void Simulation::CountEvents() {
   counts.Add(Event::kEviction, stats.evictions);
   counts.Add(Event::kEvictionWrite, stats.eviction_writes);
   counts.Add(Event::kWrite, stats.writes);
+  counts.Add(Event::kBackgroundWrite, stats.background_writes);
+  counts.Add(Event::kJoinedWrite, stats.joined_writes);
+  counts.Add(Event::kLogCall, stats.log_calls);
   counts.Add(Event::kSync, stats.syncs);
   counts.Add(Event::kPrefetch, stats.prefetches);
   counts.Add(Event::kReadAhead, stats.read_ahead);
@@ -90,7 +95,7 @@ void Simulation::LosePower() {
 
 void Simulation::Boot() {
   machine_.emplace(&environment_, static_cast<TransferObserver*>(this), &random_, &verdict_,
-                   options_);
+                   options_.log ? &log_ : nullptr, options_);
   if (kind_) engine().BeKind();
   for (size_t file = 0; file < model_.file_count(); ++file) {
     Open(file, /*read_only=*/random_.Chance(60));
@@ -102,6 +107,8 @@ void Simulation::CrashAndReboot() {
   LosePower();
   disk_.Crash();
   log_.Crash();
+  if (options_.log) recovery_.CheckRedo(log_.durable());
+  recovery_.Restart();
   for (size_t file = 0; file < model_.file_count(); ++file) {
     model_.OnCrash(file);
     PageModel::File& lost = model_.file(file);
@@ -194,6 +201,8 @@ void Simulation::DoToAll(Action action) {
       return Flush();
     case Action::kFlushAll:
       return FlushAll();
+    case Action::kCheckpoint:
+      return Checkpoint();
     case Action::kClose:
       return Close(/*discard=*/false);
     case Action::kCloseDiscarding:
@@ -239,6 +248,7 @@ void Simulation::AfterStep(bool outside_of_tasks) {
     inspector.CheckWaiters(&verdict_);
   }
   CheckSample();
+  if (options_.log && random_.Chance(125)) CheckOldest();
 }
 
 void Simulation::CheckSample() {
@@ -261,6 +271,7 @@ bool Simulation::LetTasksEnd() {
     while (machine_->pauses.ResumeOne()) {
     }
     RunTasks();
+    (void)machine_->background.Step();
     PassTime();
     AfterStep(/*outside_of_tasks=*/true);
   }
@@ -274,6 +285,7 @@ void Simulation::WindDown() {
   if (verdict_.failed()) return;
   engine().PowerOffAfter(0);
   engine().BeKind();
+  log_.BeKind();
   machine_->guards.clear();
   looks_.clear();
   bool ended = LetTasksEnd();
@@ -286,10 +298,13 @@ void Simulation::WindDown() {
     if (!closed.ok()) {
       return Fail(Invariant::kAllEnds, absl::StrCat("the last CloseFile: ", closed.message()));
     }
-    if (!file.poisoned) model_.OnFlushed(i);
+    file.poisoned ? Discard(i) : model_.OnFlushed(i);
     OnClosed(i);
   }
   AfterStep(/*outside_of_tasks=*/true);
+  if (!verdict_.Check(Invariant::kOldestDirty, !cache().OldestDirtyLsn().has_value())) {
+    Fail(Invariant::kOldestDirty, "a record is wanted, and no file is open");
+  }
   const storage::CacheStats stats = cache().Stats();
   ended = ended && stats.free_frames == stats.frame_count && stats.pinned_frames == 0;
   if (!verdict_.Check(Invariant::kAllEnds, ended)) {

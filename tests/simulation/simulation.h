@@ -18,6 +18,7 @@
 #include "fixpool/storage/task.h"
 #include "tests/simulation/machine.h"
 #include "tests/simulation/page_model.h"
+#include "tests/simulation/recovery_model.h"
 #include "tests/simulation/sim_disk.h"
 #include "tests/simulation/sim_engine.h"
 #include "tests/simulation/sim_environment.h"
@@ -40,7 +41,7 @@ namespace fixpool::simulation {
 // again. (Ids of files are issued by the process, and the policy's ghosts depend on them, so for
 // that it is to be the first in its process: see SeedRunner.)
 // Thread-compatible.
-class Simulation final : private TransferObserver {
+class Simulation final : private TransferObserver, private LogObserver {
  public:
   Simulation(SimRandom random, uint64_t seed, uint64_t steps);
   ~Simulation() override;
@@ -83,8 +84,16 @@ class Simulation final : private TransferObserver {
   // ---- transfers.cc: what goes to the disk ----
   void OnSubmitted(const SimTransfer& transfer) override;
   void OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) override;
+  void OnWait() override;
+  void OnPowerOff() override;
   void CheckRead(const SimTransfer& transfer);
   void CheckWrite(const SimTransfer& transfer, size_t file);
+
+  // ---- log.cc: what the log has to do with it ----
+  void OnLogCalled() override;
+  void LogZeros(HeldPage& page);
+  void CheckOldest();
+  void Checkpoint();
 
   // ---- accesses.cc: pages ----
   Access ChooseAccess(Intent intent);
@@ -120,6 +129,7 @@ class Simulation final : private TransferObserver {
   void Flush();
   void FlushAll();
   void Close(bool discard);
+  void Discard(size_t file);
   void Open(size_t file, bool read_only);
   void OpenTwice();
   void UseStale();
@@ -144,6 +154,7 @@ class Simulation final : private TransferObserver {
   PageModel model_;
   SimEnvironment environment_;
   SimLog log_;
+  RecoveryModel recovery_;
   std::array<uint32_t, kKinds<Action>> weights_{};
   std::optional<Machine> machine_;
   std::vector<storage::FileId> stale_files_;
@@ -151,9 +162,11 @@ class Simulation final : private TransferObserver {
   std::vector<Look> looks_;
   std::vector<storage::CacheInspector::Known> known_;  // scratch
   uint64_t spawned_ = 0;
-  bool prefetches_ = false;  // right now
-  bool dying_ = false;       // the machine is: nobody looks at its transfers
-  bool kind_ = false;        // no more faults: the life is coming to its end
+  bool prefetches_ = false;                 // right now
+  bool made_ = false;                       // the page that was granted last
+  std::optional<storage::PageId> reading_;  // right now, by a call that blocks
+  bool dying_ = false;                      // the machine is: nobody looks at its transfers
+  bool kind_ = false;                       // no more faults: the life is coming to its end
 };
 
 }  // namespace fixpool::simulation

@@ -37,6 +37,7 @@ Task<absl::Status> Simulation::AccessInTask(TaskScheduler& /*scheduler*/, Intent
     if (guard.ok()) {
       OnGranted(access, /*exclusive=*/true, guard->bytes().data());
       page.Take(*std::move(guard));
+      if (made_) LogZeros(page);
     } else {
       OnRefused(access, guard.status(), /*blocking=*/false);
     }

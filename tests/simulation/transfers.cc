@@ -89,4 +89,25 @@ void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& co
   }
 }
 
+void Simulation::OnPowerOff() { log_.PowerOff(); }
+
+// One who reads waits for his page's read, for who changes it, or for the engine.
+void Simulation::OnWait() {
+  // What is in flight may have ended while the engine took nothing.
+  if (dying_ || !reading_.has_value() || engine().off() || options_.rates.engine_full > 0) return;
+  const std::optional<size_t> file = model_.Find(reading_->file);
+  if (!file.has_value() || model_.file(*file).poisoned) return;
+  const storage::CacheInspector& inspector = machine_->inspector;
+  const bool could = !inspector.IsInMemory(*reading_) && engine().in_flight() < engine().depth() &&
+                     inspector.HasFrameAtHand();
+  if (!verdict_.Check(Invariant::kReadNotHeldUp, !could)) {
+    Fail(Invariant::kReadNotHeldUp,
+         absl::StrCat("Read of ", reading_->ToString(), " waits, and there is a frame"));
+  }
+  if (!verdict_.Check(Invariant::kReadNotHeldUp, !inspector.IsBeingWritten(*reading_))) {
+    Fail(Invariant::kReadNotHeldUp,
+         absl::StrCat("Read of ", reading_->ToString(), " waits for its write"));
+  }
+}
+
 }  // namespace fixpool::simulation
