@@ -10,6 +10,7 @@
 #include "fixpool/io/mutex.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/frame_supply.h"
 #include "fixpool/storage/page_transfers.h"
 
@@ -123,12 +124,16 @@ void CacheProgress::Interrupt() {
 }
 
 void CacheProgress::WakeOverdue() {
-  io::MutexLock lock(state_->mutex);
-  if (state_->waiters.size() == 0) return;
-  const bool retry = !NextFrameRetry(*state_).is_infinite();
-  if (state_->waiters.next_deadline().is_infinite() && !retry) return;
-  state_->waiters.WakeExpired(state_->environment->NowNs());
-  if (retry) state_->WakeTasksForFrames();
+  bool retry;
+  {
+    io::MutexLock lock(state_->mutex);
+    if (state_->waiters.size() == 0) return;
+    retry = !NextFrameRetry(*state_).is_infinite();
+    if (state_->waiters.next_deadline().is_infinite() && !retry) return;
+    state_->waiters.WakeExpired(state_->environment->NowNs());
+    if (retry) state_->WakeTasksForFrames();
+  }
+  if (retry) HelpWithLog(*state_);
 }
 
 }  // namespace fixpool::storage

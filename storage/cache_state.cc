@@ -121,10 +121,10 @@ void CacheState::NoteDirty(FrameIndex frame, Lsn first_dirty) {
 }
 
 bool CacheState::MustNotDirty() const {
-  if (!throttled) return false;
-  // Else it would be for ever: what is dirty is held, or cannot be written.
+  // Where nothing can be written it would be for ever: what is dirty is held, or of a file that
+  // takes no writes.
   const FrameTable::Counts& counts = frames.counts();
-  return counts.writable + counts.in_flight > 0;
+  return throttled && !throttle_in_vain && counts.writable + counts.in_flight > 0;
 }
 
 void CacheState::LiftThrottle() {
@@ -135,7 +135,7 @@ void CacheState::LiftThrottle() {
     if (!MustNotDirty()) WakeThrottled();
     return;
   }
-  throttled = false;
+  throttled = throttle_in_vain = false;
   for (const FileId id : files.Ids()) UpdateWritable(files.at(id));
   WakeThrottled();
 }

@@ -60,6 +60,7 @@ struct CacheState {
   struct BackgroundNeeds {
     std::optional<uint32_t> free_frames;
     double dirty_share;
+    bool by_caller;  // it is not a thread of the cache's own that does it
   };
 
   CacheState(arena::PageArena* arena, io::IoEngine* engine, io::Environment* environment,
@@ -102,7 +103,9 @@ struct CacheState {
   // If there is something to write: see PageWriter.
   void CallWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // Whether there is somebody who does what is done in the background.
-  bool background_works() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return low_water > 0; }
+  bool background_works() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return low_water > 0 && (background.by_caller || has_keeper_thread.load());
+  }
 
   // The page in the frame, which is dirty since this moment, will not be on disk as long as
   // records from `first_dirty` on are needed to make it.
@@ -183,6 +186,8 @@ struct CacheState {
   // more.
   uint32_t clean_mark ABSL_GUARDED_BY(mutex) = 0;
   bool throttled ABSL_GUARDED_BY(mutex) = false;
+  // The PageWriter has found that nothing can be written, until some write begins.
+  bool throttle_in_vain ABSL_GUARDED_BY(mutex) = false;
   // Changes when those who are held up should look again. Threads sleep on it where a KeeperThread
   // takes completions in, of which there may be thousands before that.
   std::atomic<uint32_t> throttle_changes{0};

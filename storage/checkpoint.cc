@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "fixpool/io/mutex.h"
+#include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/ensure_log.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/page_id.h"
 
@@ -18,19 +22,49 @@ std::vector<FileId> WritableFiles(CacheState& state) {
   std::vector<FileId> files;
   io::MutexLock lock(state.mutex);
   for (const FileId id : state.files.Ids()) {
-    const PageFile& file = state.files.at(id);
-    // Whoever closes a file flushes it.
-    if (!file.closing && !file.file->read_only()) files.push_back(id);
+    if (!state.files.at(id).file->read_only()) files.push_back(id);
   }
   return files;
 }
 
+// Until nobody is closing it: who does flushes it, but may fail. NotFound: it has been closed.
+absl::Status WaitWhileClosing(CacheState& state, FileId id, io::Deadline deadline) {
+  while (true) {
+    uint32_t seen;
+    std::string path;
+    {
+      io::MutexLock lock(state.mutex);
+      seen = state.reaper.epoch();
+      const PageFile* const file = state.files.Find(id);
+      if (file == nullptr) return UnknownFileStatus(id);
+      if (!file->closing) return absl::OkStatus();
+      path = file->path();
+    }
+    if (state.environment->Expired(deadline)) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("Flush of ", path, ": another thread is closing it still"));
+    }
+    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kSignal, deadline);
+  }
+}
+
+bool IsClosing(CacheState& state, FileId id) {
+  io::MutexLock lock(state.mutex);
+  const PageFile* const file = state.files.Find(id);
+  return file != nullptr && file->closing;
+}
+
 // `flush` of each, and the first error.
 template <typename Flush>
-absl::Status ForWritableFiles(CacheState& state, Flush flush) {
-  absl::Status first;
+absl::Status ForWritableFiles(CacheState& state, io::Deadline deadline, Flush flush) {
+  absl::Status first = CheckNotInHook("Flush");
+  if (!first.ok()) return first;
   for (const FileId file : WritableFiles(state)) {
-    const absl::Status status = flush(file);
+    absl::Status status;
+    do {
+      status = WaitWhileClosing(state, file, deadline);
+      if (status.ok()) status = flush(file);
+    } while (absl::IsFailedPrecondition(status) && IsClosing(state, file));
     // Closed meanwhile, and flushed for that.
     if (!absl::IsNotFound(status)) first.Update(status);
   }
@@ -57,8 +91,11 @@ bool TryFindOldest(CacheState& state, std::optional<Lsn>& oldest) {
       if (lsn != Lsn::kNone) Lower(oldest, lsn);
     }
     if (end < size) continue;
-    for (const FileId id : state.files.Ids())
-      Lower(oldest, state.files.at(id).unsynced_lsns.oldest());
+    for (const FileId id : state.files.Ids()) {
+      const PageFile& file = state.files.at(id);
+      Lower(oldest, file.unsynced_lsns.oldest());
+      Lower(oldest, file.changes.oldest());
+    }
     return true;
   }
 }
@@ -66,12 +103,13 @@ bool TryFindOldest(CacheState& state, std::optional<Lsn>& oldest) {
 }  // namespace
 
 absl::Status FlushAllFiles(CacheState& state, io::Deadline deadline) {
-  return ForWritableFiles(
-      state, [&state, deadline](FileId file) { return Flusher(state, file, deadline).Run(); });
+  return ForWritableFiles(state, deadline, [&state, deadline](FileId file) {
+    return Flusher(state, file, deadline).Run();
+  });
 }
 
 absl::Status CheckpointAllFiles(CacheState& state, Lsn up_to, io::Deadline deadline) {
-  return ForWritableFiles(state, [&state, up_to, deadline](FileId file) {
+  return ForWritableFiles(state, deadline, [&state, up_to, deadline](FileId file) {
     return Flusher(state, file, deadline).RunUpTo(up_to);
   });
 }

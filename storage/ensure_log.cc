@@ -19,6 +19,7 @@ absl::Status CallLog(CacheState& state, Lsn lsn) {
     state.log_order.EndCall(lsn, status, now_ns);
     ++(status.ok() ? state.counters.log_calls : state.counters.log_errors);
     state.FramesChanged();
+    state.CallWriter();
   }
   state.reaper.Signal();
   return status;

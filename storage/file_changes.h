@@ -9,6 +9,7 @@
 
 #include "fixpool/io/check.h"
 #include "fixpool/io/require_cpp20.h"
+#include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_id.h"
 
 namespace fixpool::storage {
@@ -38,13 +39,27 @@ struct PageRange {
 // Enter allocates. Guarded by the cache's lock.
 class FileChanges {
  public:
-  uint64_t Enter() { return queue_.emplace_back(++last_ticket_); }
+  // `first_unsynced`: recovery needs the log from there on to make the change. kNone: there is
+  // none.
+  uint64_t Enter(Lsn first_unsynced = Lsn::kNone) {
+    return queue_.emplace_back(Entry{++last_ticket_, first_unsynced}).ticket;
+  }
   // Also of one whose turn it is not.
   void Leave(uint64_t ticket) {
     FIXPOOL_CHECK(!closed_.has_value() || !HasTurn(ticket), "a change left pages closed");
-    queue_.erase(std::find(queue_.begin(), queue_.end(), ticket));
+    queue_.erase(std::find_if(queue_.begin(), queue_.end(),
+                              [ticket](const Entry& entry) { return entry.ticket == ticket; }));
   }
-  bool HasTurn(uint64_t ticket) const { return queue_.front() == ticket; }
+  bool HasTurn(uint64_t ticket) const { return queue_.front().ticket == ticket; }
+  // Of all that have entered and not left.
+  std::optional<Lsn> oldest() const {
+    std::optional<Lsn> oldest;
+    for (const Entry& entry : queue_) {
+      if (entry.first_unsynced == Lsn::kNone) continue;
+      oldest = std::min(oldest.value_or(entry.first_unsynced), entry.first_unsynced);
+    }
+    return oldest;
+  }
   // Somebody is at it, or waits for his turn.
   bool any() const { return !queue_.empty(); }
 
@@ -59,7 +74,12 @@ class FileChanges {
   }
 
  private:
-  std::deque<uint64_t> queue_;
+  struct Entry {
+    uint64_t ticket;
+    Lsn first_unsynced;
+  };
+
+  std::deque<Entry> queue_;
   uint64_t last_ticket_ = 0;
   std::optional<PageRange> closed_;
 };

@@ -116,7 +116,7 @@ absl::Status SpaceChange::Begin(
       seen = state_.reaper.epoch();
       absl::StatusOr<PageFile*> file = CheckFile();
       if (!file.ok()) return file.status();
-      if (!ticket_.has_value()) ticket_ = (*file)->changes.Enter();
+      if (!ticket_.has_value()) ticket_ = (*file)->changes.Enter(first_unsynced_);
       if ((*file)->changes.HasTurn(*ticket_)) {
         const absl::StatusOr<PageRange> range = range_of(**file);
         return range.ok() ? Close(**file, *range) : range.status();

@@ -210,8 +210,9 @@ Flusher::Look Flusher::LookAt(Item& item, RunWriter& writer, IoBatch& batch) {
       return Look::kInFlight;
     }
     item.in_flight = false;
-    if (!frame.dirty || !busy.write_failed) return Look::kDone;
-    if (item.mine) {
+    if (!busy.write_failed) return Look::kDone;
+    // Not dirty: somebody has begun to write it again, which is awaited like any other's write.
+    if (item.mine && frame.dirty) {
       Note(busy.error);
       return Look::kDone;
     }

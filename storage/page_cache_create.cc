@@ -181,7 +181,8 @@ PageCache::Rep::Rep(OwnedParts parts, arena::PageArena* arena, io::IoEngine* eng
             MakePolicy(options.policy, policy_shape.frame_count, policy_shape.max_frames,
                        policy_shape.most_frames),
             CacheState::BackgroundNeeds{.free_frames = options.free_frames,
-                                        .dirty_share = options.dirty_share},
+                                        .dirty_share = options.dirty_share,
+                                        .by_caller = !options.background_thread},
             options.log),
       hit_path(&state, state.words, state.addresses, state.policy.get(), &state.hits),
       background_thread(options.background_thread) {}

@@ -116,6 +116,7 @@ void EndClose(CacheState& state, PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(s
     FrameTable::Edit(state.frames, FrameIndex{i})->closing = false;
   }
   state.FramesChanged();  // its dirty pages may be written for others again
+  state.reaper.Signal();  // for who waits for the end of this: see checkpoint.cc
 }
 
 // Closes the file to everybody but the caller.
@@ -271,6 +272,7 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     state.FramesChanged();
     state.LiftThrottle();
   }
+  state.reaper.Signal();  // for who waits for the end of this: see checkpoint.cc
   if (area != nullptr) UnprotectFile(state, *area, deadline);
   // Nothing is in flight on it; and whatever the engine says, the file is closed.
   if (absl::Status removed = state.engine->RemoveFile(handle, deadline); !removed.ok()) {

@@ -71,8 +71,8 @@ class [[nodiscard]] ReadGuard {
 
   // The same page, for changing, without letting anybody else at it in between. None, and this
   // guard stays as it is: there are other guards of the page (this thread's own among them), it is
-  // being written to disk, the file is read-only or refuses writing after a failed sync, or this is
-  // a forked child. It never waits, since two who did would wait for each other: who cannot have it
+  // being written to disk, the file is read-only or refuses writing after a failed sync, too many
+  // pages are dirty, or this is a forked child. It never waits, since two who did would wait for each other: who cannot have it
   // lets go, calls PageCache::Write, and sees what has become of the page meanwhile. With an answer
   // this guard holds none.
   inline std::optional<WriteGuard> TryUpgrade();

@@ -76,6 +76,7 @@ bool PageHold::TryUpgrade() {
   io::MutexLock lock(state->mutex);
   const PageFile& file = state->files.at(page_.file);
   if (file.file->read_only() || !file.poison.ok()) return false;
+  if (!state->frames[bits_.frame()].dirty && state->MustNotDirty()) return false;
   FrameTable::Edit frame(state->frames, bits_.frame());
   if (!frame.busy().latch.TryUpgrade()) return false;
   mode_ = PageLatch::Mode::kExclusive;

@@ -14,8 +14,9 @@ namespace {
 constexpr uint32_t kFramesOfAStep = 4096;
 constexpr size_t kItemsOfAStep = 512;
 
-// What could not be written because it was held is looked at again after this.
-constexpr int64_t kIdlePauseNs = 10'000'000;
+// What could not be written is looked at again after this, then after twice as long, ...
+constexpr int64_t kFirstIdlePauseNs = 10'000'000;
+constexpr int64_t kLongestIdlePauseNs = 160'000'000;
 
 // Whether there is room for so many transfers that giving them to the kernel costs little beside
 // them: an eighth, with which the device stays as good as full.
@@ -103,9 +104,23 @@ PageWriter::Next PageWriter::WriteSome(uint32_t room, IoBatch& batch) {
   gathering_ = true;
   items_.clear();
   next_ = 0;
-  if (!idle) return Next::kAgain;
-  retry_at_ = io::Deadline::AtNs(state_.environment->NowNs() + kIdlePauseNs);
-  return state_.writes_in_flight > 0 ? Next::kWhenWritten : Next::kWhenCalled;
+  if (!idle) {
+    idle_pause_ns_ = 0;
+    return Next::kAgain;
+  }
+  return EndIdleRound();
+}
+
+// Nothing of what is dirty can be written: it is held, failing, of a poisoned file, or waits for
+// the log.
+PageWriter::Next PageWriter::EndIdleRound() {
+  if (state_.throttled && state_.writes_in_flight == 0) {
+    state_.throttle_in_vain = true;
+    state_.WakeThrottled();
+  }
+  idle_pause_ns_ = std::clamp(idle_pause_ns_ * 2, kFirstIdlePauseNs, kLongestIdlePauseNs);
+  retry_at_ = io::Deadline::AtNs(state_.environment->NowNs() + idle_pause_ns_);
+  return state_.transfers > 0 ? Next::kWhenWritten : Next::kWhenCalled;
 }
 
 PageWriter::Next PageWriter::Step() {
@@ -118,6 +133,7 @@ PageWriter::Next PageWriter::Step() {
     retry_at_ = io::Deadline::Infinite();
     const uint32_t wanted = Wanted();
     if (wanted == 0) {
+      idle_pause_ns_ = 0;
       next = Next::kWhenCalled;
     } else if (gathering_) {
       sort = Gather();
@@ -126,10 +142,13 @@ PageWriter::Next PageWriter::Step() {
     } else {
       next = WriteSome(wanted - state_.writes_in_flight, batch);
     }
-    if (state_.log_order.wants() && next != Next::kAgain) {
-      retry_at_ = std::min(retry_at_, io::Deadline::AtNs(state_.log_order.retry_at_ns()));
+    const LogOrder& order = state_.log_order;
+    // While somebody else asks the log, the end of that calls for another step.
+    if (order.wants() && !order.called() && order.retry_at_ns() > 0 && next != Next::kAgain) {
+      retry_at_ = std::min(retry_at_, io::Deadline::AtNs(order.retry_at_ns()));
     }
-    state_.writer_sleeps = next == Next::kWhenCalled;
+    // After a round in vain only the end of the pause is worth a look at all frames.
+    state_.writer_sleeps = next == Next::kWhenCalled && idle_pause_ns_ == 0;
   }
   Submit(state_, batch);
   if (!sort) return next;

@@ -64,6 +64,7 @@ class PageWriter {
   bool CanWrite(FrameIndex index) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   // Goes on with the look at all frames. True: it has come to its end.
   bool Gather() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
+  Next EndIdleRound() ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   Next WriteSome(uint32_t room, IoBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
   bool IsThere(const Item& item) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex);
 
@@ -72,7 +73,8 @@ class PageWriter {
   size_t next_ = 0;          // of the items, once they are
   uint32_t cursor_ = 0;      // of the frames, before
   bool gathering_ = true;
-  bool idle_round_ = false;  // nothing was written in this round so far
+  bool idle_round_ = false;    // nothing was written in this round so far
+  int64_t idle_pause_ns_ = 0;  // after a round in which nothing was
   io::Deadline retry_at_ = io::Deadline::Infinite();
 };
 

@@ -15,6 +15,15 @@ namespace {
 constexpr int64_t kFirstWritePauseNs = 10'000'000;
 constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
 
+// Many that fail together are one occasion.
+void LengthenPause(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
+  const int64_t now_ns = state.environment->NowNs();
+  if (now_ns < state.retry_writes_at_ns) return;
+  state.write_pause_ns =
+      std::clamp(state.write_pause_ns * 2, kFirstWritePauseNs, kLongestWritePauseNs);
+  state.retry_writes_at_ns = now_ns + state.write_pause_ns;
+}
+
 void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& status)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   FrameTable::Edit frame(state.frames, index);
@@ -22,9 +31,7 @@ void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& st
   frame.busy().write_failed = true;
   frame.busy().error = status;
   ++state.counters.write_errors;
-  state.write_pause_ns =
-      std::clamp(state.write_pause_ns * 2, kFirstWritePauseNs, kLongestWritePauseNs);
-  state.retry_writes_at_ns = state.environment->NowNs() + state.write_pause_ns;
+  LengthenPause(state);
 }
 
 // From now on the page is clean and in write-back, or as StartWrite says.
@@ -38,6 +45,7 @@ absl::Status BeginWriteBack(CacheState& state, FrameIndex index, const arena::Pa
   BusyFrame& busy = frame.busy();
   FIXPOOL_CHECK(frame->dirty && busy.latch.CanBeginWriteBack(), "a write of a page in use");
   frame->dirty = false;
+  state.throttle_in_vain = false;
   busy.latch.BeginWriteBack();
   busy.write_number = ++state.writes_begun;
   return absl::OkStatus();

@@ -290,6 +290,28 @@ TEST_F(PageCacheThreadsTest, WriterIsNotStarvedByReadersOfAHotPage) {
   for (std::thread& reader : readers) reader.join();
 }
 
+// Who closes a file flushes it, or fails to; who flushes all files must not take the one for the
+// other.
+TEST_F(PageCacheThreadsTest, FlushAllWaitsForAnotherWhoClosesAFileAndFails) {
+  Start(8, 8);
+  {
+    WriteGuard guard = *cache().Write(Page(1));
+    Put(guard, PageText(1, 1));
+  }
+  engine().Hold({.operation = IoOperation::kWrite});
+  engine().Fail({.operation = IoOperation::kWrite}, io::ErrnoStatus(EIO, "the test"));
+  std::thread closer([&] { EXPECT_EQ(io::ErrnoOf(cache().CloseFile(file_)), EIO); });
+  while (engine().Count(IoOperation::kWrite) == 0) std::this_thread::yield();
+  std::thread flusher([&] {
+    EXPECT_TRUE(cache().FlushAll().ok());
+    EXPECT_TRUE(ReadWholeFile(path_).substr(kPageBytes, kPageBytes) == PageText(1, 1));
+  });
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // it comes to where it waits
+  engine().ReleaseAll();
+  closer.join();
+  flusher.join();
+}
+
 // All who come while a sync is in flight, which may have begun before their pages were written, are
 // served by the next one.
 TEST_F(PageCacheThreadsTest, ManyFlushesShareASync) {

@@ -189,7 +189,7 @@ TEST_F(PageWriterTest, PagesOfAFailedJoinedWriteAreWrittenAlone) {
   for (uint64_t page = 10; page < 15; ++page) Change(page);
   WriteAll();
   EXPECT_EQ(cache().Stats().failing_frames, 5u);
-  environment_.Advance(2'000'000'000);
+  environment_.Advance(11'000'000);  // the five are one occasion
   WriteAll();
   EXPECT_EQ(cache().Stats().failing_frames, 1u);
   EXPECT_EQ(engine().Pieces(IoOperation::kWrite), (std::vector<size_t>{5, 1, 1, 1, 1, 1}));
@@ -270,6 +270,28 @@ TEST_F(PageWriterTest, TasksThatAreThrottledGoOnWhenPagesAreWritten) {
   EXPECT_LE(Dirty(), kFrames / 2);
   ASSERT_TRUE(cache().Flush(file_).ok());
   for (uint64_t page = 0; page < kFrames * 4; ++page) ExpectVersion(page, 1);
+}
+
+// What is dirty cannot be written, and that is no reason to keep other files from being changed.
+TEST_F(PageWriterTest, PoisonedFileDoesNotThrottleOthers) {
+  StartInBackground(0.5);
+  const storage::FileId other = *cache().OpenFile(scratch_.MakeFile("other.db", FileText(8)));
+  Change(0);
+  engine().Hold({.operation = IoOperation::kSync});
+  ASSERT_FALSE(cache().Flush(file_, absl::Milliseconds(1)).ok());
+  engine().Hold({.operation = IoOperation::kWrite});
+  for (uint64_t page = 1; page < kFrames; ++page) {
+    auto guard = cache().Write(Page(page * 3), {.timeout = absl::Milliseconds(5)});
+    if (!guard.ok()) break;
+    Put(*guard, PageText(page * 3, 1));
+  }
+  engine().Fail({.operation = IoOperation::kSync}, io::ErrnoStatus(EIO, "test"));
+  engine().ReleaseAll();
+  Reap();
+  ASSERT_FALSE(cache().Flush(file_).ok()) << "poisoned";
+  ASSERT_GE(Dirty(), kFrames * 7 / 8);
+  WriteAll();
+  EXPECT_TRUE(cache().Write({other, 3}, {.timeout = absl::Milliseconds(5)}).ok());
 }
 
 // Nothing is left that could be written: who waited would do so for ever.

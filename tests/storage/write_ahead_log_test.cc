@@ -145,6 +145,36 @@ TEST_F(WriteAheadLogTest, RecordsAfterTheCallMakeAnotherCall) {
   EXPECT_EQ(log_.calls(), (std::vector<Lsn>{At(1), At(2)}));
 }
 
+// The flush is away while its write fails, and the background begins another, of which it must
+// hear.
+TEST_F(WriteAheadLogTest, FlushAwaitsAWriteThatFollowedItsOwnFailedOne) {
+  StartWith({.frame_count = 64,
+             .free_frames = 2,
+             .background_thread = false,
+             .dirty_share = 0,
+             .log = &log_},
+            64);
+  BackgroundWork background(&cache());
+  storage::CacheProgress progress(&cache());
+  Change(5);  // without a record: written at once
+  ChangeLogged(9);
+  engine().Fail({.operation = IoOperation::kWrite, .offset_bytes = 5 * kPageBytes},
+                io::ErrnoStatus(EIO, "test"));
+  log_.InHook([&] {
+    ASSERT_EQ(Writes(), 1u);
+    progress.Poll();
+    ASSERT_EQ(cache().Stats().failing_frames, 1u);
+    engine().Hold({.operation = IoOperation::kWrite, .offset_bytes = 5 * kPageBytes});
+    environment_.Advance(1'000'000'000);
+    while (background.Step()) {
+    }
+    ASSERT_EQ(engine().Count(IoOperation::kWrite, 5 * kPageBytes), 2u);
+  });
+  EXPECT_EQ(cache().Flush(file_, absl::Seconds(1)).code(), absl::StatusCode::kDeadlineExceeded);
+  engine().ReleaseAll();
+  EXPECT_TRUE(cache().Flush(file_).ok());
+}
+
 // ---- A log that fails ----
 
 TEST_F(WriteAheadLogTest, FlushReturnsTheErrorAndPagesStayDirty) {
@@ -360,6 +390,23 @@ TEST_F(WriteAheadLogTest, DiscardedChangesDoNotCount) {
   StartWithLog(8, 8);
   ChangeLogged(0);
   ASSERT_TRUE(cache().CloseFile(file_, {.discard_changes = true}).ok());
+  EXPECT_EQ(Oldest(), std::nullopt);
+}
+
+// From the moment when somebody has it to do.
+TEST_F(WriteAheadLogTest, ChangeOfAFileCountsWhileItIsMade) {
+  StartWithLog(8, 16);
+  const Lsn lsn = log_.Append();
+  log_.Skip(10);
+  int calls = 0;
+  log_.InHook([&] {
+    ++calls;
+    EXPECT_EQ(Oldest(), lsn);
+  });
+  ASSERT_TRUE(cache().FreePages(file_, 2, 3, {.lsn = lsn}).ok());
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(Oldest(), lsn);
+  ASSERT_TRUE(cache().Flush(file_).ok());
   EXPECT_EQ(Oldest(), std::nullopt);
 }
 
