@@ -11,7 +11,7 @@ namespace fixpool::storage {
 // Keeps some frames of a cache free, so that a miss need not look for one: evicts pages a few at a
 // time, in the order that the replacement policy wants, and has dirty ones written before.
 //
-//   FrameKeeper keeper(&state, 64);
+//   FrameKeeper keeper(&state);
 //   while (keeper.Step() == FrameKeeper::Next::kAgain) {}
 //
 // Called for when fewer than the low-water mark are free (CacheState::CallKeeper), it goes on until

@@ -16,8 +16,7 @@
 
 namespace fixpool::storage {
 
-// One transfer that brings several pages: adjacent ones of one file, into frames that lie
-// anywhere.
+// One transfer of several pages: adjacent ones of one file, into or from frames that lie anywhere.
 struct JoinedTransfer {
   FileId file;
   PageNumber first = 0;
@@ -29,7 +28,7 @@ struct JoinedTransfer {
 
 // A fixed number of JoinedTransfers, told apart by their index, and which of them are free.
 // Shape: some 7 KiB each, allocated by the constructor alone. A page larger than half of
-// kLargestBytes is read alone. Guarded by the cache's lock, but for those that are taken, which
+// kLargestBytes is moved alone. Guarded by the cache's lock, but for those that are taken, which
 // belong to their taker and then to whoever has the completion.
 class JoinedTransfers {
  public:
@@ -40,34 +39,34 @@ class JoinedTransfers {
 
   JoinedTransfers(uint32_t engine_joined_depth, uint32_t page_bytes)
       : pages_each_(std::min<uint32_t>(io::kMaxPieces, kLargestBytes / page_bytes)),
-        reads_(pages_each_ < 2 ? 0 : std::min(kMost, engine_joined_depth)) {
-    free_.reserve(reads_.size());
-    for (JoinedTransfer& read : reads_) free_.push_back(&read);
+        transfers_(pages_each_ < 2 ? 0 : std::min(kMost, engine_joined_depth)) {
+    free_.reserve(transfers_.size());
+    for (JoinedTransfer& transfer : transfers_) free_.push_back(&transfer);
   }
 
   // Null: all are taken.
   JoinedTransfer* Take() {
     if (free_.empty()) return nullptr;
-    JoinedTransfer* const read = free_.back();
+    JoinedTransfer* const transfer = free_.back();
     free_.pop_back();
-    read->count = 0;
-    return read;
+    transfer->count = 0;
+    return transfer;
   }
-  void Return(JoinedTransfer* read) { free_.push_back(read); }
+  void Return(JoinedTransfer* transfer) { free_.push_back(transfer); }
 
-  uint32_t IndexOf(const JoinedTransfer& read) const {
-    return static_cast<uint32_t>(&read - reads_.data());
+  uint32_t IndexOf(const JoinedTransfer& transfer) const {
+    return static_cast<uint32_t>(&transfer - transfers_.data());
   }
-  JoinedTransfer& operator[](uint32_t index) { return reads_[index]; }
-  bool any_taken() const { return free_.size() < reads_.size(); }
+  JoinedTransfer& operator[](uint32_t index) { return transfers_[index]; }
+  bool any_taken() const { return free_.size() < transfers_.size(); }
   // Whether there are any, taken or not.
-  bool possible() const { return !reads_.empty(); }
+  bool possible() const { return !transfers_.empty(); }
   // Pages of one of them at most.
   uint32_t pages_each() const { return pages_each_; }
 
  private:
   const uint32_t pages_each_;
-  std::vector<JoinedTransfer> reads_;
+  std::vector<JoinedTransfer> transfers_;
   std::vector<JoinedTransfer*> free_;
 };
 

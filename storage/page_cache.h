@@ -60,7 +60,8 @@ namespace fixpool::storage {
 // disk ever gets, what a frame held before.
 //
 // Durability: Flush says when. Until then a changed page reaches the disk at some time or
-// never; it is written when its frame is wanted for another. The destructor writes nothing:
+// never: in the background when many are changed (docs/write_back.md), or when its frame is wanted
+// for another. The destructor writes nothing:
 // what was not flushed is lost, and the environment's sink is told how much.
 // A write that fails leaves the page dirty and in memory, to be tried again. A sync that fails
 // leaves the file unusable for writing: see Flush.
@@ -70,7 +71,8 @@ namespace fixpool::storage {
 // them in memory: see docs/read_ahead.md.
 // Waiting: for the disk, a latch, or a frame, at most as long as the options say; then
 // DeadlineExceeded, or ResourceExhausted where it was a frame. While there is a clean page
-// that nobody holds, nobody waits for a write.
+// that nobody holds, nobody who reads waits for a write; so that there is one, those who would
+// change too many clean pages do.
 //
 // Ownership: guards and the cache: see ReadGuard. Files are closed with the cache. With parts
 // of the caller's (arena, engine), these must outlive the cache, which takes frames from the
@@ -78,7 +80,8 @@ namespace fixpool::storage {
 // The destructor waits for transfers in flight, with a bound. Past it, their frames are never
 // given back to the arena, and the sink is told.
 // Threads: thread-safe, but for destruction. Reading, evicting and reaping are done by those who
-// ask; a thread of the cache's own does nothing but keep some frames free (Options::free_frames).
+// ask; a thread of the cache's own keeps some frames free, writes in the background
+// (Options::free_frames, dirty_share), and asks the caller's log for that.
 // Resize makes it larger or smaller while it is in use: see docs/resizing.md.
 // Nothing allocates on a hit, a miss or an eviction, but for the words of pages of a stretch of a
 // file that is used for the first time (8 bytes each, see docs/page_cache.md), and what ReadMany
@@ -91,11 +94,14 @@ namespace fixpool::storage {
 //   OutOfRange          Read: the page lies past the end of the file. Write, Make: no file (or
 //                       not this device) can be that large
 //   FailedPrecondition  this thread has the only guards of the page and would wait for itself (as
-//                       far as its first 64 guards tell); the file is being closed; Write, Make:
-//                       it was opened read-only
-//   DeadlineExceeded    the disk, or another thread's guard, took too long
+//                       far as its first 64 guards tell); the file is being closed; it is called
+//                       from within WriteAheadLog::EnsureDurable; Write, Make: it was opened
+//                       read-only
+//   DeadlineExceeded    the disk, another thread's guard, or another thread that changes this part
+//                       of the file (FreePages, Truncate) took too long
 //   ResourceExhausted   no frame: all are pinned, or dirty and cannot be written; or no memory for
-//                       words of pages
+//                       words of pages; Write, Make: too many pages are dirty, and the disk did not
+//                       take them in time
 //   Unavailable and others by errno: the read failed, for this caller and all who waited for
 //                       the same page; the next one reads anew
 //   DataLoss            the page was read, and is not what its seal says was written there: for

@@ -33,7 +33,8 @@ class WriteAheadLog {
 
   // At most the LSN of any record that is appended after this call: where the log ends now. Asked
   // when a page that was clean is about to be changed; what becomes the page's first-dirty LSN.
-  // Must not block, nor call the cache: a latch is held.
+  // Never Lsn::kNone: a log that counts from 0 adds 1. Must not block, nor call the cache: a latch is
+  // held.
   virtual Lsn NextLsn() = 0;
 };
 
