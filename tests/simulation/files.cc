@@ -41,6 +41,10 @@ void Simulation::Open(size_t number, bool read_only) {
       SimFile::Options{.read_only = read_only, .error = kind_ ? 0 : options_.rates.open_error},
       &random_, &verdict_.counts());
   storage::FileOptions options{.read_only = read_only};
+  if (options_.sealed[number]) {
+    options.seal = model_.seal();
+    options.identity = PageModel::IdentityOf(number);
+  }
   if (!read_only && random_.Chance(150)) {
     options.preallocate_bytes = random_.Between(1, options_.most_pages) * kPageBytes;
   }

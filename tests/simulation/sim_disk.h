@@ -24,6 +24,9 @@ class SimFileImage {
   SimFileImage(uint32_t number, uint64_t most_pages, SimRandom* random, SimCounts* counts);
 
   uint32_t number() const { return number_; }
+  // Whether its pages can tell what they are.
+  bool sealed() const { return sealed_; }
+  void set_sealed(bool sealed) { sealed_ = sealed; }
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t durable_size_bytes() const { return durable_size_bytes_; }
   uint64_t most_bytes() const { return now_.size(); }
@@ -49,6 +52,7 @@ class SimFileImage {
   bool torn(uint64_t page) const;
 
   const uint32_t number_;
+  bool sealed_ = false;
   SimRandom* const random_;
   SimCounts* const counts_;
   std::vector<std::byte> now_;

@@ -56,6 +56,10 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
     uint64_t sectors = random_.Below(most_sectors + 1);
     if (random_.Chance(600)) sectors = sectors / kSectors * kSectors;
     if (random_.Chance(100)) sectors = 0;
+    if (options_.sealed[file]) {
+      sectors = sectors / kSectors * kSectors;
+      model_.Seal(file);
+    }
     model_.Begin(file, sectors * kSectorBytes);
   }
   Boot();
@@ -81,6 +85,8 @@ void Simulation::CountEvents() {
   counts.Add(Event::kReadAhead, stats.read_ahead);
   counts.Add(Event::kJoinedRead, stats.joined_reads);
   counts.Add(Event::kMove, stats.moves);
+  counts.Add(Event::kSealError, stats.seal_errors);
+  counts.Add(Event::kLostWriteFound, stats.lost_writes);
 }
 
 void Simulation::LosePower() {
@@ -259,7 +265,7 @@ void Simulation::CheckSample() {
   if (!verdict_.Check(Invariant::kOnePlace, known)) {
     return Fail(Invariant::kOnePlace, "a frame holds a page that was never asked for");
   }
-  model_.CheckBytes(Invariant::kShownPage, *file, sample->page.page_number, sample->data);
+  model_.CheckShown(*file, sample->page.page_number, sample->data);
   if (sample->clean) model_.CheckOnDisk(*file, sample->page.page_number);
 }
 

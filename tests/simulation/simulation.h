@@ -84,6 +84,8 @@ class Simulation final : private TransferObserver, private LogObserver {
   // ---- transfers.cc: what goes to the disk ----
   void OnSubmitted(const SimTransfer& transfer) override;
   void OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) override;
+  void OnDamaged(const SimFileImage& image, uint64_t page) override;
+  void OnFlipped(const SimFileImage& image, uint64_t page) override;
   void OnWait() override;
   void OnPowerOff() override;
   void CheckRead(const SimTransfer& transfer);

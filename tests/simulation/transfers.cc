@@ -78,6 +78,12 @@ void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& co
   if (transfer.request.operation == IoOperation::kSync && !completion.status.ok()) {
     model_.file(file).poisoned = true;
   }
+  if (transfer.request.operation == IoOperation::kRead && completion.status.ok()) {
+    const uint64_t first = transfer.request.offset_bytes / kPageBytes;
+    for (size_t i = 0; i < transfer.pieces.size() && first + i < options_.most_pages; ++i) {
+      model_.OnRead(file, first + i);
+    }
+  }
   if (transfer.request.operation != IoOperation::kWrite) return;
   uint64_t page = transfer.request.offset_bytes / kPageBytes;
   for (const io::IoPiece& piece : transfer.pieces) {
@@ -87,6 +93,16 @@ void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& co
       model_.CheckBytes(Invariant::kNobodyChangesWrite, file, page, data + at);
     }
   }
+}
+
+void Simulation::OnDamaged(const SimFileImage& image, uint64_t page) {
+  if (dying_ || page >= options_.most_pages) return;
+  model_.SetDamaged(image.number(), page);
+  recovery_.Forget(image.number(), page);
+}
+
+void Simulation::OnFlipped(const SimFileImage& image, uint64_t page) {
+  if (!dying_ && page < options_.most_pages) model_.SetFlipped(image.number(), page);
 }
 
 void Simulation::OnPowerOff() { log_.PowerOff(); }
