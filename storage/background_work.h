@@ -23,7 +23,8 @@ class BackgroundWork {
   BackgroundWork(const BackgroundWork&) = delete;
   BackgroundWork& operator=(const BackgroundWork&) = delete;
 
-  // One short step, which waits for nothing but the caller's log. False: there is nothing more to
+  // One short step, which waits for nothing but the caller's log and, where files have double-write
+  // areas, for copies of pages to be on disk. False: there is nothing more to
   // do for the time being.
   bool Step();
 

@@ -41,12 +41,14 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
   bool too_late = false;
   while (true) {
     uint32_t seen;
+    uint32_t throttle_seen;
     Next next;
     io::Deadline retry_at = io::Deadline::Infinite();
     {
       io::MutexLock lock(state.mutex);
       access.AssertLocked();
       seen = state.reaper.epoch();
+      throttle_seen = state.throttle_changes.load();
       next = access.Look(batch, plan);
       if (next == Next::kWait && access.reason() == PageAccess::Reason::kFrames) {
         retry_at = NextFrameRetry(state);
@@ -68,7 +70,11 @@ absl::StatusOr<PageHold> AccessPage(CacheState& state, const PageId& page, Inten
     }
     SubmitCollected(state);
     if (access.reason() == PageAccess::Reason::kFrames) HelpWithLog(state);
-    state.reaper.WaitFor(seen, WantedFor(access.reason()), std::min(*deadline, retry_at));
+    if (access.reason() == PageAccess::Reason::kDirtying && state.has_keeper_thread.load()) {
+      state.environment->Wait(state.throttle_changes, throttle_seen, *deadline);
+    } else {
+      state.reaper.WaitFor(seen, WantedFor(access.reason()), std::min(*deadline, retry_at));
+    }
   }
 }
 

@@ -101,7 +101,8 @@ void CacheState::CallKeeper() {
 
 void CacheState::CallWriter() {
   if (!writer_sleeps) return;
-  if (frames.counts().dirty <= dirty_mark && !throttled && !log_order.wants()) return;
+  const bool enough = frames.counts().dirty <= dirty_mark;
+  if (enough && !throttled && !writes_wanted && !log_order.wants()) return;
   writer_sleeps = false;
   background_calls.fetch_add(1);
   environment->Wake(background_calls);
@@ -131,13 +132,19 @@ void CacheState::LiftThrottle() {
   // Little more: who is held up until many pages have been written waits long, and then makes as
   // many dirty at once.
   if (CleanToBeHad(frames.counts()) < clean_mark + clean_mark / 16) {
-    if (!MustNotDirty()) waiters.WakeForDirtying();
+    if (!MustNotDirty()) WakeThrottled();
     return;
   }
   throttled = false;
   for (const FileId id : files.Ids()) UpdateWritable(files.at(id));
+  WakeThrottled();
+}
+
+void CacheState::WakeThrottled() {
   waiters.WakeForDirtying();
   reaper.Signal();
+  throttle_changes.fetch_add(1);
+  environment->Wake(throttle_changes);
 }
 
 void CacheState::UpdateWritable(PageFile& file) {

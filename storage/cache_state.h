@@ -18,6 +18,7 @@
 #include "fixpool/io/mutex.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/access_waiters.h"
+#include "fixpool/storage/blocking_transfers.h"
 #include "fixpool/storage/cache_stats.h"
 #include "fixpool/storage/completion_reaper.h"
 #include "fixpool/storage/frame_addresses.h"
@@ -109,8 +110,9 @@ struct CacheState {
   // Whether who wants to change a page that is clean has to wait, so that others find a clean one
   // to evict. There is somebody whom he waits for.
   bool MustNotDirty() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
-  // If it has lasted long enough: lets everybody who wants to change pages do so again.
+  // If it has lasted long enough, or would be in vain: those who want to change pages look again.
   void LiftThrottle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  void WakeThrottled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // Whether writers of the file are let in without the lock depends on several things, of which one
   // has changed.
   void UpdateWritable(PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -149,6 +151,7 @@ struct CacheState {
   FrameLsns lsns;  // says itself who may touch what
   // Open files that have a seal. Written under the lock.
   std::atomic<uint32_t> sealed_files{0};
+  std::atomic<uint32_t> double_write_files{0};  // the same, of those that have an area
   // Frames that pages are brought into: those that are there but for leaving ones. Written under
   // the lock.
   std::atomic<uint32_t> frame_count;
@@ -167,6 +170,7 @@ struct CacheState {
   AccessWaiters waiters ABSL_GUARDED_BY(mutex);  // of which are tasks
   JoinedTransfers joined_reads ABSL_GUARDED_BY(mutex);
   JoinedTransfers joined_writes ABSL_GUARDED_BY(mutex);
+  BlockingTransfers blocking ABSL_GUARDED_BY(mutex);
   // Started by tasks, and not with the engine yet: goes there with SubmitCollected, which every
   // thread calls before it waits.
   IoBatch collected ABSL_GUARDED_BY(mutex);
@@ -179,8 +183,14 @@ struct CacheState {
   // more.
   uint32_t clean_mark ABSL_GUARDED_BY(mutex) = 0;
   bool throttled ABSL_GUARDED_BY(mutex) = false;
+  // Changes when those who are held up should look again. Threads sleep on it where a KeeperThread
+  // takes completions in, of which there may be thousands before that.
+  std::atomic<uint32_t> throttle_changes{0};
+  std::atomic<bool> has_keeper_thread{false};
   bool keeper_sleeps ABSL_GUARDED_BY(mutex) = false;
   bool writer_sleeps ABSL_GUARDED_BY(mutex) = false;
+  // Somebody found nothing for his page but dirty ones that only the PageWriter writes.
+  bool writes_wanted ABSL_GUARDED_BY(mutex) = false;
   std::atomic<uint32_t> background_calls{0};  // changes when one of them is called
   LogOrder log_order;                         // guarded by the lock where its header says so
   // Pages whose write failed are not tried again for an eviction before this time; the pause

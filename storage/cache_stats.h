@@ -31,12 +31,15 @@ struct CacheStats {
   // Pages whose writes a thread of the cache's own started, so that others find clean ones.
   uint64_t background_writes = 0;
   uint64_t joined_writes = 0;  // transfers that wrote, or should have, several pages
+  uint64_t double_writes = 0;  // pages whose copies were put on stable storage before
   uint64_t syncs = 0;          // finished well
   uint64_t read_errors = 0;
   uint64_t write_errors = 0;  // the page stayed dirty in memory each time
   uint64_t sync_errors = 0;   // each made one file refuse further writing
   uint64_t log_calls = 0;     // of WriteAheadLog::EnsureDurable that ended well
   uint64_t log_errors = 0;    // and that did not: pages stayed dirty in memory
+  // Pages that were torn when their file was opened, and written anew from their copies.
+  uint64_t pages_recovered = 0;
   uint64_t seal_errors = 0;   // pages that were read and are not what was sealed
   uint64_t lost_writes = 0;   // accesses that found a page older than AccessOptions::expected_lsn
 

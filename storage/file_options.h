@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/time/time.h"
 #include "fixpool/io/file.h"
 #include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_seal.h"
+#include "fixpool/storage/torn_pages.h"
 
 namespace fixpool::storage {
 
@@ -41,6 +43,26 @@ struct FileOptions {
   // called and wherever they are copied. Chosen by the caller when the file is made, at random for
   // one, and kept by the caller. Not 0.
   uint64_t identity = 0;
+  // What is done so that a crash leaves no page torn: see docs/torn_pages.md. What is in force:
+  // PageCache::ProtectionOf. Default: nothing, since it costs as much again as the writes do where
+  // the device does not do it.
+  //   kAtomic       each page is a write of its own. Unimplemented where the file has none of that
+  //                 size (io::File::atomic_write_unit_max).
+  //   kDoubleWrite  needs a seal, since without one a torn page looks like any other.
+  //   kBest         kAtomic, or else kDoubleWrite.
+  // A file that is opened with kNone or kAtomic though there are copies in its double-write area
+  // is refused (FailedPrecondition), and so is one that is torn and opened read_only.
+  TornPageProtection torn_pages = TornPageProtection::kNone;
+  // The file of the copies, which is made if there is none, and belongs to this file as long as
+  // that exists: to be kept, moved and removed with it. Best on the same disk, since both are
+  // needed. Empty: the path with ".double_write" added, but of a block device.
+  std::string double_write_path = "";
+  // The same, opened or made up by the caller; then double_write_path does not count.
+  std::shared_ptr<io::File> double_write_area = nullptr;
+  // Of it, how much there is for copies. When it is full of copies that may be needed, the file is
+  // synced. Default: seldom enough not to matter, little enough to be read in a moment when the
+  // file is opened.
+  uint64_t double_write_bytes = uint64_t{32} << 20;
 };
 
 // How PageCache::CloseFile closes one.

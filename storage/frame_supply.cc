@@ -19,9 +19,9 @@ using Verdict = ReplacementPolicy::Verdict;
 // next misses, few enough to leave the order of eviction to the policy.
 constexpr uint32_t kWritesPerSearch = 16;
 
-// Pages that wait for the log which a search passes over where nothing is clean: when the log is
-// there, they can all be written.
-constexpr uint32_t kLogSkipsPerSearch = 16;
+// Pages that wait for the log, or for the background's turn, which a search passes over where
+// nothing is clean: when that comes, they can all be written.
+constexpr uint32_t kWaitingSkipsPerSearch = 16;
 
 constexpr int64_t kFutileSearchPauseNs = 10'000'000;
 
@@ -89,14 +89,22 @@ class VictimSearch {
     const PageFile& file = state.FileOf(index);
     // Whoever closes a file, or its place in it, has waited for its last transfer.
     if (frame.closing || !file.poison.ok()) return Verdict::kSkip;
-    if (!LogAllowsWrite(state, index)) {
-      const bool enough = ++log_skips_ >= kLogSkipsPerSearch && !clean_ones_exist;
-      return enough ? Verdict::kStop : Verdict::kSkip;
+    if (!LogAllowsWrite(state, index)) return SkipWaiting(clean_ones_exist);
+    if (file.area != nullptr && state.background_works()) {
+      // Who starts it waits for the disk. That is not for one who wants a frame.
+      if (!clean_ones_exist) state.writes_wanted = true;
+      return SkipWaiting(clean_ones_exist);
     }
     if (!StartWrite(state, index, batch_).ok()) return Verdict::kSkip;
     ++writes_started_;
     ++state.counters.eviction_writes;
     return Verdict::kDefer;
+  }
+
+  // It is somebody else who has it written, or makes that possible.
+  Verdict SkipWaiting(bool clean_ones_exist) {
+    const bool enough = ++waiting_skips_ >= kWaitingSkipsPerSearch && !clean_ones_exist;
+    return enough ? Verdict::kStop : Verdict::kSkip;
   }
 
   // The caller's own transfer goes in the same batch, if a clean page is going to be found.
@@ -109,7 +117,7 @@ class VictimSearch {
   const bool retry_failed_;
   IoBatch& batch_;
   uint32_t writes_started_ = 0;
-  uint32_t log_skips_ = 0;
+  uint32_t waiting_skips_ = 0;
 };
 
 // Nothing can be had but from pages whose last write failed.

@@ -14,6 +14,7 @@ absl::StatusOr<std::unique_ptr<KeeperThread>> KeeperThread::Start(CacheState* st
       io::Thread::Start("fixpool-frames", [running] { running->Run(); });
   if (!thread.ok()) return thread.status();
   keeper->thread_ = std::make_unique<io::Thread>(*std::move(thread));
+  state->has_keeper_thread.store(true);
   return keeper;
 }
 
@@ -24,6 +25,7 @@ KeeperThread::~KeeperThread() {
   state_.environment->Wake(state_.background_calls);
   state_.reaper.Signal();  // it may wait there
   thread_->Join();
+  state_.has_keeper_thread.store(false);
 }
 
 void KeeperThread::Run() {

@@ -13,6 +13,7 @@
 #include "fixpool/storage/cache_resize.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/checkpoint.h"
+#include "fixpool/storage/double_write_area.h"
 #include "fixpool/storage/file_space.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/keeper_thread.h"
@@ -282,6 +283,14 @@ absl::StatusOr<uint64_t> PageCache::PageCount(FileId file) const {
 
 uint32_t PageCache::page_bytes() const { return rep_->state.page_bytes; }
 
+absl::StatusOr<TornPageProtection> PageCache::ProtectionOf(FileId file) const {
+  if (forked()) return Refusal("PageCache::ProtectionOf");
+  io::MutexLock lock(rep_->state.mutex);
+  const PageFile* const found = rep_->state.files.Find(file);
+  if (found == nullptr) return UnknownFileStatus(file);
+  return found->protection;
+}
+
 absl::StatusOr<uint32_t> PageCache::PayloadBytes(FileId file) const {
   if (forked()) return Refusal("PageCache::PayloadBytes");
   io::MutexLock lock(rep_->state.mutex);
@@ -323,9 +332,18 @@ CacheStats PageCache::Stats() const {
 
 std::string PageCache::Describe() const {
   if (forked()) return std::string(Refusal("PageCache::Describe").message());
-  return absl::StrCat(rep_->state.engine->Report().ToString(), "\n",
-                      rep_->state.arena->Report().ToString(), "\n", "cache: ", frame_count(),
-                      " frames of ", page_bytes(), " bytes; ", Stats().ToString());
+  std::string text = absl::StrCat(
+      rep_->state.engine->Report().ToString(), "\n", rep_->state.arena->Report().ToString(), "\n",
+      "cache: ", frame_count(), " frames of ", page_bytes(), " bytes; ", Stats().ToString());
+  io::MutexLock lock(rep_->state.mutex);
+  for (const FileId id : rep_->state.files.Ids()) {
+    const PageFile& file = rep_->state.files.at(id);
+    if (file.protection == TornPageProtection::kNone) continue;
+    absl::StrAppend(&text, "\n", file.path(), ": against torn pages, ",
+                    TornPageProtectionName(file.protection));
+    if (file.area != nullptr) absl::StrAppend(&text, " in ", file.area->file->path());
+  }
+  return text;
 }
 
 PageCache::~PageCache() {

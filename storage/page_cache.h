@@ -37,6 +37,7 @@
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_latch.h"
 #include "fixpool/storage/policy_kind.h"
+#include "fixpool/storage/torn_pages.h"
 #include "fixpool/storage/write_ahead_log.h"
 
 namespace fixpool::storage {
@@ -207,7 +208,11 @@ class PageCache {
   // Errors of io::File::Open (NotFound, FailedPrecondition if somebody else writes it, ...),
   // File::Preallocate and IoEngine::AddFile. FailedPrecondition also: it is open in this
   // cache. InvalidArgument also: direct I/O on it needs larger pages; options that exclude
-  // each other; a seal without an identity, or with a trailer that pages have no room for.
+  // each other; a seal without an identity, or with a trailer that pages have no room for; a
+  // double-write area without a seal. Unimplemented also: TornPageProtection::kAtomic, and the file
+  // has no atomic writes of pages. FailedPrecondition, DataLoss also: of its double-write area,
+  // with what to do (FileOptions::torn_pages). Pages that a crash has torn have been repaired
+  // afterwards.
   absl::StatusOr<FileId> OpenFile(const std::string& path, FileOptions options);
   absl::StatusOr<FileId> OpenFile(const std::string& path) { return OpenFile(path, FileOptions()); }
   // The same of a file that the caller has opened (or made up: see io::File), which decides what
@@ -493,10 +498,14 @@ class PageCache {
   uint32_t page_bytes() const;
   // Of these, what users see of each page of the file: the rest is its seal's. NotFound.
   absl::StatusOr<uint32_t> PayloadBytes(FileId file) const;
+  // What keeps the file's pages from being torn by a crash: kNone, kAtomic or kDoubleWrite,
+  // whatever FileOptions::torn_pages said. A file that is not written has kNone. NotFound.
+  absl::StatusOr<TornPageProtection> ProtectionOf(FileId file) const;
   // Changes with Resize.
   size_t frame_count() const;
   CacheStats Stats() const;
-  // For people: how transfers reach the kernel, what the memory stands on, and Stats().
+  // For people: how transfers reach the kernel, what the memory stands on, Stats(), and files whose
+  // pages are protected from being torn, each with how.
   std::string Describe() const;
 
  private:

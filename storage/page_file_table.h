@@ -15,9 +15,12 @@
 #include "fixpool/storage/page_id.h"
 #include "fixpool/storage/page_seal.h"
 #include "fixpool/storage/page_words.h"
+#include "fixpool/storage/torn_pages.h"
 #include "fixpool/storage/unsynced_lsns.h"
 
 namespace fixpool::storage {
+
+struct DoubleWriteArea;
 
 // What a cache knows of one open file. Guarded by the cache's lock.
 struct PageFile {
@@ -29,6 +32,10 @@ struct PageFile {
   std::shared_ptr<const PageSeal> seal;
   uint64_t identity = 0;       // FileOptions::identity
   uint32_t payload_bytes = 0;  // of a page: all of it but for the seal's trailer
+  // What is in force of FileOptions::torn_pages: kNone, kAtomic or kDoubleWrite, and then its area.
+  TornPageProtection protection = TornPageProtection::kNone;
+  std::shared_ptr<DoubleWriteArea> area;
+  uint32_t pages_of_a_write = io::kMaxPieces;  // at most
   // The logical end: pages that exist, on disk or (so far) in memory only. Truncate alone makes it
   // less.
   uint64_t page_count = 0;

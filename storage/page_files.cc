@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "fixpool/storage/double_write_area.h"
 #include "fixpool/storage/ensure_log.h"
+#include "fixpool/storage/file_protection.h"
 #include "fixpool/storage/flusher.h"
 #include "fixpool/storage/page_seal.h"
 
@@ -98,6 +100,7 @@ absl::StatusOr<PageFile*> List(CacheState& state, PageFile file)
     state.sealed_files.fetch_add(1);
     state.lsns.StartUsing();
   }
+  if ((*listed)->area != nullptr) state.double_write_files.fetch_add(1);
   (*listed)->words = *words;
   state.UpdateWritable(**listed);
   return listed;
@@ -221,15 +224,19 @@ absl::StatusOr<FileId> OpenPageFile(CacheState& state, std::shared_ptr<io::File>
   const absl::StatusOr<io::FileHandle> handle = state.engine->AddFile(opened->file);
   if (!handle.ok()) return handle.status();
   opened->handle = *handle;
-  absl::StatusOr<PageFile*> listed;
-  {
+  absl::Status status = ProtectFile(state, *opened, options);
+  const std::shared_ptr<DoubleWriteArea> area = opened->area;
+  if (status.ok()) {
     io::MutexLock lock(state.mutex);
-    listed = List(state, *std::move(opened));
+    const absl::StatusOr<PageFile*> listed = List(state, *std::move(opened));
     if (listed.ok()) return (*listed)->id;
+    status = listed.status();
   }
-  // Nothing was ever in flight on it, so this does not wait.
-  (void)state.engine->RemoveFile(*handle, io::Deadline::Infinite());
-  return listed.status();
+  const io::Deadline deadline = state.environment->DeadlineAfter(state.timeouts.flush);
+  if (area != nullptr) UnprotectFile(state, *area, deadline);
+  // Nothing is in flight on it, unless that took too long.
+  (void)state.engine->RemoveFile(*handle, deadline);
+  return status;
 }
 
 absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& options) {
@@ -243,6 +250,7 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
   if (status.ok()) status = WaitUntilIdle(state, id, deadline);
   std::shared_ptr<io::File> file;
   std::shared_ptr<const PageSeal> seal;
+  std::shared_ptr<DoubleWriteArea> area;
   io::FileHandle handle;
   {
     io::MutexLock lock(state.mutex);
@@ -254,6 +262,8 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     file = closing.file;  // its descriptor is closed without the lock
     seal = closing.seal;  // the caller's, and so likewise
     if (seal != nullptr) state.sealed_files.fetch_sub(1);
+    area = closing.area;
+    if (area != nullptr) state.double_write_files.fetch_sub(1);
     handle = closing.handle;
     DropPages(state, id);
     state.words.Close(id);
@@ -261,6 +271,7 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     state.FramesChanged();
     state.LiftThrottle();
   }
+  if (area != nullptr) UnprotectFile(state, *area, deadline);
   // Nothing is in flight on it; and whatever the engine says, the file is closed.
   if (absl::Status removed = state.engine->RemoveFile(handle, deadline); !removed.ok()) {
     state.environment->Report(

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "fixpool/io/check.h"
+#include "fixpool/storage/blocking_transfer.h"
+#include "fixpool/storage/file_sync.h"
 #include "fixpool/storage/mutation.h"
 #include "fixpool/storage/page_sealing.h"
 #include "fixpool/storage/page_writes.h"
+#include "fixpool/storage/write_protection.h"
 
 namespace fixpool::storage {
 namespace {
@@ -60,32 +62,6 @@ void EndJoinedRead(CacheState& state, JoinedTransfer& read, const absl::Status& 
     state.waiters.WakeForPage(index);
   }
   state.joined_reads.Return(&read);
-}
-
-void EndSync(CacheState& state, uint32_t file_slot, const absl::Status& status,
-             std::vector<std::string>& messages) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
-  PageFile& file = state.files.at(FileId(file_slot, 0));
-  --file.in_flight;
-  ++file.syncs_ended;
-  file.unsynced_lsns.EndSync(status.ok());
-  if (status.ok()) {
-    ++state.counters.syncs;
-    return;
-  }
-  ++state.counters.sync_errors;
-  file.unsynced = true;
-  if (!file.poison.ok() || Mutated(Mutation::kCleanAfterFailedSync)) return;
-  std::string message = absl::StrCat(
-      file.path(), " takes no more writes, because a sync of it failed and it cannot be known ",
-      "which of the pages written before are on disk; close it with ",
-      "CloseOptions::discard_changes and open it again: ", status.message());
-  file.poison = absl::Status(status.code(), message);
-  state.UpdateWritable(file);
-  state.waiters.WakeAll();  // among them those who want to write the file
-  status.ForEachPayload([&file](absl::string_view url, const absl::Cord& payload) {
-    file.poison.SetPayload(url, payload);
-  });
-  messages.push_back(std::move(message));
 }
 
 // Where the pages are that a read has brought, one of them in `alone`; of other transfers none.
@@ -159,6 +135,58 @@ void EndRefused(CacheState& state, const io::IoRequest& request, absl::Status st
   state.reaper.Signal();
 }
 
+// All of the batch, which is sealed and, where that is asked for, protected.
+void SubmitNow(CacheState& state, IoBatch& batch) {
+  absl::Span<const io::IoRequest> rest = batch.requests();
+  std::optional<io::Deadline> deadline;
+  while (!rest.empty()) {
+    const uint32_t seen = state.reaper.epoch();
+    const io::SubmitResult result = state.engine->Submit(rest);
+    rest.remove_prefix(result.accepted);
+    // Those who wait for these transfers may have found nothing in flight to reap.
+    if (result.accepted > 0) state.reaper.Signal();
+    if (!result.status.ok()) {
+      EndRefused(state, rest.front(), result.status);
+      rest.remove_prefix(1);
+      continue;
+    }
+    if (rest.empty() || result.accepted > 0) continue;
+    if (!deadline.has_value()) {
+      deadline = state.environment->DeadlineAfter(state.timeouts.access);
+    }
+    if (state.environment->Expired(*deadline)) {
+      EndRefused(
+          state, rest.front(),
+          absl::ResourceExhaustedError(absl::StrCat(
+              "the engine took no transfer for ", absl::FormatDuration(state.timeouts.access),
+              " with ", state.engine->in_flight(), " of ", state.engine->depth(),
+              " in flight; is another user of it at work?")));
+      rest.remove_prefix(1);
+      continue;
+    }
+    // With nothing in flight no completion will tell when to try again.
+    const io::Deadline soon = io::Deadline::AtNs(state.environment->NowNs() + 1'000'000);
+    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, std::min(*deadline, soon));
+  }
+  batch.Clear();
+}
+
+// Out of line, because of the memory on the stack.
+[[gnu::noinline]] void SubmitProtected(CacheState& state, IoBatch& batch) {
+  WriteProtection protection(state, batch);
+  // Nobody who waits for these waits for copies of the others.
+  SubmitNow(state, batch);
+  absl::Status status;
+  while (protection.Next(batch, status)) {
+    if (status.ok()) {
+      SubmitNow(state, batch);
+      continue;
+    }
+    for (const io::IoRequest& request : batch.requests()) EndRefused(state, request, status);
+    batch.Clear();
+  }
+}
+
 }  // namespace
 
 absl::Status StartRead(CacheState& state, FrameIndex index, IoBatch& batch) {
@@ -214,11 +242,7 @@ bool IsOfJoinedRead(const absl::Status& error) {
 }
 
 void StartSync(CacheState& state, PageFile& file, IoBatch& batch) {
-  FIXPOOL_CHECK(!file.sync_in_flight(), "two syncs of one file at once");
-  ++file.in_flight;
-  ++file.syncs_started;
-  file.unsynced = false;
-  file.unsynced_lsns.BeginSync();
+  BeginSync(state, file);
   ++state.transfers;
   batch.Add({.operation = io::IoOperation::kSync,
              .file = file.handle,
@@ -227,38 +251,11 @@ void StartSync(CacheState& state, PageFile& file, IoBatch& batch) {
 
 void Submit(CacheState& state, IoBatch& batch) {
   SealWrites(state, batch.requests());
-  absl::Span<const io::IoRequest> rest = batch.requests();
-  std::optional<io::Deadline> deadline;
-  while (!rest.empty()) {
-    const uint32_t seen = state.reaper.epoch();
-    const io::SubmitResult result = state.engine->Submit(rest);
-    rest.remove_prefix(result.accepted);
-    // Those who wait for these transfers may have found nothing in flight to reap.
-    if (result.accepted > 0) state.reaper.Signal();
-    if (!result.status.ok()) {
-      EndRefused(state, rest.front(), result.status);
-      rest.remove_prefix(1);
-      continue;
-    }
-    if (rest.empty() || result.accepted > 0) continue;
-    if (!deadline.has_value()) {
-      deadline = state.environment->DeadlineAfter(state.timeouts.access);
-    }
-    if (state.environment->Expired(*deadline)) {
-      EndRefused(
-          state, rest.front(),
-          absl::ResourceExhaustedError(absl::StrCat(
-              "the engine took no transfer for ", absl::FormatDuration(state.timeouts.access),
-              " with ", state.engine->in_flight(), " of ", state.engine->depth(),
-              " in flight; is another user of it at work?")));
-      rest.remove_prefix(1);
-      continue;
-    }
-    // With nothing in flight no completion will tell when to try again.
-    const io::Deadline soon = io::Deadline::AtNs(state.environment->NowNs() + 1'000'000);
-    state.reaper.WaitFor(seen, CompletionReaper::Wanted::kCompletion, std::min(*deadline, soon));
+  if (state.double_write_files.load() > 0) {
+    SubmitProtected(state, batch);
+  } else {
+    SubmitNow(state, batch);
   }
-  batch.Clear();
 }
 
 void SubmitCollected(CacheState& state) {
@@ -287,6 +284,7 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
     for (const io::IoCompletion& completion : completions) {
       const uint32_t index = IndexOf(completion.user_data);
       --state.transfers;
+      EndProtectedWrite(state, completion.user_data, completion.status.ok());
       switch (KindOf(completion.user_data)) {
         case TransferKind::kRead:
           EndRead(state, FrameIndex{index}, completion.status, bad);
@@ -303,7 +301,11 @@ void EndTransfers(CacheState& state, absl::Span<const io::IoCompletion> completi
           EndJoinedWrite(state, state.joined_writes[index], completion.status, messages);
           break;
         case TransferKind::kSync:
-          EndSync(state, index, completion.status, messages);
+          EndSync(state, FileId(index, 0), completion.status, messages);
+          break;
+        case TransferKind::kBlocking:
+          EndBlockingTransfer(state, index, completion.status, completion.transferred_bytes,
+                              messages);
           break;
       }
     }

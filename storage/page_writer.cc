@@ -31,7 +31,7 @@ PageWriter::PageWriter(CacheState* state) : state_(*state) { items_.reserve(kMos
 uint32_t PageWriter::Wanted() const {
   const uint32_t depth = state_.engine->depth();
   const uint32_t most = std::max(depth - depth / 4, 1u);
-  if (state_.throttled) return most;
+  if (state_.throttled || state_.writes_wanted) return most;
   const uint32_t dirty = state_.frames.counts().dirty;
   if (dirty <= state_.dirty_mark) return 0;
   const uint64_t over = dirty - state_.dirty_mark;
@@ -99,6 +99,7 @@ PageWriter::Next PageWriter::WriteSome(uint32_t room, IoBatch& batch) {
   if (full) return Next::kWhenWritten;
   if (next_ < items_.size()) return Next::kAgain;
   const bool idle = idle_round_;
+  state_.writes_wanted = false;  // whoever still finds nothing says so again
   gathering_ = true;
   items_.clear();
   next_ = 0;

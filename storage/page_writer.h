@@ -30,8 +30,10 @@ namespace fixpool::storage {
 // after its turn is one of the next round.
 // Pages that wait for the log have it asked, between steps, for all of them at once; this is where
 // EnsureDurable is called.
-// A step is short and takes the lock once or twice; it waits for nothing but the log. Whoever runs
-// the steps (KeeperThread, BackgroundWork) decides when. One at a time. Outlived by the state.
+// A step is short and takes the lock once or twice; it waits for nothing but the log, and for
+// copies of pages in double-write areas, which nobody else then has to wait for
+// (CacheState::writes_wanted). Whoever runs the steps (KeeperThread, BackgroundWork) decides when.
+// One at a time. Outlived by the state.
 class PageWriter {
  public:
   enum class Next : uint8_t {

@@ -126,6 +126,7 @@ bool RunWriter::Continues(FrameIndex index) const {
   const PageId page = state_.PageIn(index);
   return page.file == joined_->file && page.page_number == joined_->first + joined_->count &&
          joined_->count < std::min(kMostPages, state_.joined_writes.pages_each()) &&
+         joined_->count < state_.files.at(page.file).pages_of_a_write &&
          !state_.frames.Busy(index).write_failed;
 }
 

@@ -32,7 +32,8 @@ void AddTransfer(CacheState& state, TransferKind kind, FrameIndex index,
        .data = state.DataOf(index),
        .length_bytes = state.page_bytes,
        .offset_bytes = state.frames[index].page_number() * state.page_bytes,
-       .user_data = UserData(kind, ToInt(index))});
+       .user_data = UserData(kind, ToInt(index)),
+       .atomic = kind == TransferKind::kWrite && file.protection == TornPageProtection::kAtomic});
 }
 
 }  // namespace fixpool::storage

@@ -17,14 +17,15 @@ namespace fixpool::storage {
 // What the ways to start transfers (page_transfers.h, page_writes.h) have in common.
 
 // What a completion is about, in IoRequest::user_data: the kind above the index of a frame or, of a
-// sync, the slot of a file, or, of a joined transfer, its place among these.
-enum class TransferKind : uint8_t { kRead, kWrite, kSync, kJoinedRead, kJoinedWrite };
+// sync, the slot of a file, or, of a joined transfer, its place among these; above both, what
+// write_protection.h says. Of one that a thread waits for, its place among BlockingTransfers.
+enum class TransferKind : uint8_t { kRead, kWrite, kSync, kJoinedRead, kJoinedWrite, kBlocking };
 
 inline uint64_t UserData(TransferKind kind, uint32_t index) {
   return uint64_t{static_cast<uint8_t>(kind)} << 32 | index;
 }
 inline TransferKind KindOf(uint64_t user_data) {
-  return static_cast<TransferKind>(user_data >> 32);
+  return static_cast<TransferKind>(user_data >> 32 & 0xff);
 }
 inline uint32_t IndexOf(uint64_t user_data) { return static_cast<uint32_t>(user_data); }
 

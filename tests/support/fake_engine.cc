@@ -1,9 +1,11 @@
 #include "tests/support/fake_engine.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -22,7 +24,10 @@ FakeEngine::FakeEngine(io::FixedBufferRegistry* registry, Options options)
       options_(options),
       depth_(options.depth) {}
 
-FakeEngine::~FakeEngine() = default;
+FakeEngine::~FakeEngine() {
+  io::MutexLock lock(mutex_);
+  for (const auto& [path, descriptor] : descriptors_) close(descriptor);
+}
 
 void FakeEngine::Changed() {
   changes_.fetch_add(1);
@@ -31,7 +36,12 @@ void FakeEngine::Changed() {
 
 void FakeEngine::Fail(const Match& match, absl::Status status, int times) {
   io::MutexLock lock(mutex_);
-  failures_.push_back({match, std::move(status), times});
+  failures_.push_back({match, std::move(status), times, /*torn=*/false});
+}
+
+void FakeEngine::FailTorn(const Match& match, absl::Status status, int times) {
+  io::MutexLock lock(mutex_);
+  failures_.push_back({match, std::move(status), times, /*torn=*/true});
 }
 
 void FakeEngine::Hold(const Match& match) {
@@ -92,6 +102,17 @@ std::vector<size_t> FakeEngine::Pieces(IoOperation operation) const {
   return pieces;
 }
 
+uint64_t FakeEngine::atomic_writes() const {
+  io::MutexLock lock(mutex_);
+  return static_cast<uint64_t>(std::count_if(history_.begin(), history_.end(),
+                                             [](const Accepted& one) { return one.atomic; }));
+}
+
+std::vector<FakeEngine::Done> FakeEngine::Performed() const {
+  io::MutexLock lock(mutex_);
+  return done_;
+}
+
 uint64_t FakeEngine::submits() const {
   io::MutexLock lock(mutex_);
   return submits_;
@@ -123,8 +144,12 @@ absl::StatusOr<io::EngineLevel> FakeEngine::LevelOf(io::FileHandle) const {
   return io::EngineLevel::kThreads;
 }
 
-bool FakeEngine::Matches(const Match& match, const io::IoRequest& request) {
+bool FakeEngine::Matches(const Match& match, const io::IoRequest& request) const {
   if (match.operation.value_or(request.operation) != request.operation) return false;
+  if (match.path.has_value()) {
+    const auto file = files_.find(request.file.generation());
+    if (file == files_.end() || file->second->path() != *match.path) return false;
+  }
   if (!match.offset_bytes.has_value() || *match.offset_bytes == request.offset_bytes) return true;
   return !request.pieces.empty() && *match.offset_bytes > request.offset_bytes &&
          *match.offset_bytes - request.offset_bytes < request.length_bytes;
@@ -137,11 +162,11 @@ bool FakeEngine::IsHeld(const io::IoRequest& request) const {
   return false;
 }
 
-std::optional<absl::Status> FakeEngine::TakeFailure(const io::IoRequest& request) {
+std::optional<FakeEngine::Failure> FakeEngine::TakeFailure(const io::IoRequest& request) {
   for (Failure& failure : failures_) {
     if (failure.times == 0 || !Matches(failure.match, request)) continue;
     if (failure.times > 0) --failure.times;
-    return failure.status;
+    return failure;
   }
   return std::nullopt;
 }
@@ -159,12 +184,14 @@ absl::Status FakeEngine::Accept(const io::IoRequest& request) {
   }
   for (size_t i = 0; i < operation.pieces.size(); ++i) {
     const io::IoPiece& piece = operation.pieces[i];
+    if (piece.region.is_unregistered()) continue;
     const auto error =
         registry_->TryLease(piece.region, piece.data, piece.length_bytes, operation.leases[i]);
     if (!error.has_value()) continue;
     return registry_->Explain(*error, piece.region, piece.data, piece.length_bytes);
   }
-  history_.push_back({request.operation, request.offset_bytes, operation.pieces.size()});
+  history_.push_back(
+      {request.operation, request.offset_bytes, operation.pieces.size(), request.atomic});
   if (!request.pieces.empty()) ++joined_in_flight_;
   operations_.push_back(std::move(operation));
   // The caller's array is the caller's again.
@@ -218,36 +245,64 @@ size_t FakeEngine::TakeReady(absl::Span<io::IoCompletion> completions) {
 void FakeEngine::Perform(Operation& operation, io::IoCompletion& completion) {
   const io::IoRequest& request = operation.request;
   completion = {.user_data = request.user_data, .status = {}, .transferred_bytes = 0};
-  if (std::optional<absl::Status> failure = TakeFailure(request)) {
-    completion.status = *std::move(failure);
+  if (std::optional<Failure> failure = TakeFailure(request)) {
+    if (failure->torn) (void)WriteSome(operation, request.length_bytes / 2, /*ok=*/false);
+    completion.status = std::move(failure->status);
     return;
   }
   if (request.operation == IoOperation::kSync) {
-    completion.status = operation.file->Sync();
-    return;
+    if (!options_.skip_syncs) completion.status = operation.file->Sync();
+    if (options_.record) {
+      done_.push_back({request.operation, operation.file->path(), 0, "", completion.status.ok()});
+    }
+  } else if (request.operation == IoOperation::kWrite) {
+    completion.status = WriteSome(operation, request.length_bytes, /*ok=*/true);
+    if (completion.status.ok()) completion.transferred_bytes = request.length_bytes;
+  } else {
+    Transfer(operation, completion);
   }
-  Transfer(operation, completion);
+}
+
+int FakeEngine::DescriptorOf(const io::File& file) {
+  if (file.descriptor() >= 0) return file.descriptor();
+  const auto known = descriptors_.find(file.path());
+  if (known != descriptors_.end()) return known->second;
+  return descriptors_[file.path()] = open(file.path().c_str(), O_RDWR | O_CLOEXEC);
+}
+
+absl::Status FakeEngine::WriteSome(Operation& operation, uint32_t length_bytes, bool ok) {
+  std::string bytes;
+  for (const io::IoPiece& piece : operation.pieces) {
+    bytes.append(static_cast<const char*>(piece.data), piece.length_bytes);
+  }
+  bytes.resize(length_bytes);
+  // Direct I/O wants it aligned.
+  const std::unique_ptr<void, void (*)(void*)> aligned(
+      std::aligned_alloc(4096, (length_bytes + 4095) / 4096 * 4096), std::free);
+  std::memcpy(aligned.get(), bytes.data(), bytes.size());
+  const ssize_t result = pwrite(DescriptorOf(*operation.file), aligned.get(), length_bytes,
+                                static_cast<off_t>(operation.request.offset_bytes));
+  if (result < 0) return io::ErrnoStatus(errno, "pwrite");
+  FIXPOOL_CHECK(result == static_cast<ssize_t>(length_bytes), "a short write");
+  if (!options_.record) return absl::OkStatus();
+  done_.push_back({IoOperation::kWrite, operation.file->path(), operation.request.offset_bytes,
+                   std::move(bytes), ok});
+  return absl::OkStatus();
 }
 
 void FakeEngine::Transfer(Operation& operation, io::IoCompletion& completion) {
-  const bool read = operation.request.operation == IoOperation::kRead;
-  const int descriptor = operation.file->descriptor();
+  const int descriptor = DescriptorOf(*operation.file);
   off_t offset = static_cast<off_t>(operation.request.offset_bytes);
   for (const io::IoPiece& piece : operation.pieces) {
-    const ssize_t result = read ? pread(descriptor, piece.data, piece.length_bytes, offset)
-                                : pwrite(descriptor, piece.data, piece.length_bytes, offset);
+    const ssize_t result = pread(descriptor, piece.data, piece.length_bytes, offset);
     if (result < 0) {
-      completion.status = io::ErrnoStatus(errno, read ? "pread" : "pwrite");
+      completion.status = io::ErrnoStatus(errno, "pread");
       return;
     }
     offset += static_cast<off_t>(piece.length_bytes);
     completion.transferred_bytes += static_cast<uint32_t>(result);
-    if (read) {
-      std::memset(static_cast<char*>(piece.data) + result, 0xee,
-                  piece.length_bytes - static_cast<size_t>(result));
-    } else {
-      FIXPOOL_CHECK(static_cast<uint32_t>(result) == piece.length_bytes, "a short write");
-    }
+    std::memset(static_cast<char*>(piece.data) + result, 0xee,
+                piece.length_bytes - static_cast<size_t>(result));
   }
 }
 

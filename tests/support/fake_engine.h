@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -43,12 +44,23 @@ class FakeEngine final : public io::IoEngine {
     uint32_t depth = 16;
     bool last_in_first_out = false;
     uint32_t joined_depth = 0;
+    bool skip_syncs = false;  // they are done by doing nothing
+    bool record = false;      // see Performed
   };
   // Which requests a rule is about; what is absent matches all. A joined one is about all of its
   // bytes, and others about where they begin.
   struct Match {
     std::optional<io::IoOperation> operation = std::nullopt;
     std::optional<uint64_t> offset_bytes = std::nullopt;
+    std::optional<std::string> path = std::nullopt;  // of the file
+  };
+  // A write or a sync that was done, or, of a write that failed torn, what was done of it.
+  struct Done {
+    io::IoOperation operation;
+    std::string path;
+    uint64_t offset_bytes;
+    std::string bytes;
+    bool ok;
   };
   static constexpr int kAlways = -1;
 
@@ -57,6 +69,8 @@ class FakeEngine final : public io::IoEngine {
 
   // The next `times` requests that match end with `status`, untouched.
   void Fail(const Match& match, absl::Status status, int times = 1);
+  // The same of writes, of which the first half of the bytes is written all the same.
+  void FailTorn(const Match& match, absl::Status status, int times = 1);
   // Requests that match stay in flight, also those that are in flight already.
   void Hold(const Match& match);
   // Ends all rules of Fail, or of Hold.
@@ -81,6 +95,10 @@ class FakeEngine final : public io::IoEngine {
   std::vector<uint64_t> Offsets(io::IoOperation operation) const;
   // Of each of these, how many pieces of memory there were; of those that are not joined, 1.
   std::vector<size_t> Pieces(io::IoOperation operation) const;
+  // Of those that were accepted, the atomic ones.
+  uint64_t atomic_writes() const;
+  // With Options::record: what was done so far, in this order.
+  std::vector<Done> Performed() const;
   // Calls of Submit that brought requests.
   uint64_t submits() const;
   // In flight and not held.
@@ -107,22 +125,31 @@ class FakeEngine final : public io::IoEngine {
     io::IoOperation operation;
     uint64_t offset_bytes;
     size_t pieces;
+    bool atomic;
   };
   struct Failure {
     Match match;
     absl::Status status;
     int times;
+    bool torn;
   };
 
-  static bool Matches(const Match& match, const io::IoRequest& request);
+  bool Matches(const Match& match, const io::IoRequest& request) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsHeld(const io::IoRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::optional<absl::Status> TakeFailure(const io::IoRequest& request)
+  std::optional<Failure> TakeFailure(const io::IoRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Accept(const io::IoRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   size_t TakeReady(absl::Span<io::IoCompletion> completions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Perform(Operation& operation, io::IoCompletion& completion)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static void Transfer(Operation& operation, io::IoCompletion& completion);
+  void Transfer(Operation& operation, io::IoCompletion& completion)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Does, and records, a write of the first `length_bytes` of it.
+  absl::Status WriteSome(Operation& operation, uint32_t length_bytes, bool ok)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of files that are made up, one of the file at their path.
+  int DescriptorOf(const io::File& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Changed();
 
   io::FixedBufferRegistry* const registry_;
@@ -145,6 +172,8 @@ class FakeEngine final : public io::IoEngine {
   uint64_t submits_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t joined_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Accepted> history_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Done> done_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, int> descriptors_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fixpool::tests
