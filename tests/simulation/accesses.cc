@@ -137,7 +137,7 @@ bool Simulation::HasCause(const Access& access, const absl::Status& status, bool
   if (absl::IsDataLoss(status)) {
     return model_.sealed(access.file) && model_.MayBeLost(access.file, access.page.page_number);
   }
-  if (file.poisoned || engine().off()) return true;
+  if (file.poisoned || file.doubtful || engine().off()) return true;
   if (absl::IsFailedPrecondition(status)) {
     if (file.read_only && access.intent != Intent::kRead) return true;
     return blocking && machine_->book.CountOf(access.page) > 0;
@@ -158,6 +158,8 @@ void Simulation::OnRefused(const Access& access, const absl::Status& status, boo
   if (!of_waiting) return;
   CheckMayWait(status, access.begun_ns, access.options.timeout, kAccessTimeout);
   if (!absl::IsResourceExhausted(status)) return;
+  // Who has been refused may have waited for copies of others' pages since.
+  if (options_.double_writes) return;
   // What is clean is kept for those who read.
   if (access.intent != Intent::kRead && machine_->inspector.IsThrottled()) return;
   if (verdict_.Check(Invariant::kFrameAtHand, !machine_->inspector.HasFrameAtHand())) return;
@@ -385,7 +387,8 @@ void Simulation::Prefetch() {
     if (!verdict_.Check(Invariant::kStaleRefused, right || engine().off())) {
       Fail(Invariant::kStaleRefused, "Prefetch of a file that is not open, or poisoned");
     }
-  } else if (!verdict_.Check(Invariant::kErrorHasCause, !file.open || file.poisoned)) {
+  } else if (!verdict_.Check(Invariant::kErrorHasCause,
+                             !file.open || file.poisoned || file.doubtful)) {
     Fail(Invariant::kErrorHasCause, absl::StrCat("Prefetch: ", started.status().ToString()));
   }
 }

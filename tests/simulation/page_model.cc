@@ -15,6 +15,7 @@ PageModel::PageModel(uint64_t seed, uint64_t most_pages, SimDisk* disk, Verdict*
       disk_(disk),
       verdict_(verdict),
       files_(disk->file_count()),
+      whole_(disk->file_count()),
       pages_(disk->file_count() * most_pages) {}
 
 std::optional<size_t> PageModel::Find(storage::FileId id) const {
@@ -190,6 +191,7 @@ std::optional<PageTags> PageModel::CheckSectors(size_t file, uint64_t page, cons
 }
 
 void PageModel::OnCrash(size_t file) {
+  whole_[file].after = Whole::After::kCrash;
   for (uint64_t page = 0; page < most_pages_; ++page) {
     const std::byte* const bytes = disk_->file(file).Durable(page);
     Page& one = pages(file, page);
@@ -203,9 +205,13 @@ void PageModel::OnCrash(size_t file) {
         CheckSectors(file, page, disk_->file(file).Durable(page), "after a crash");
     if (!tags.has_value()) return;
     std::vector<Version>& versions = pages(file, page).versions;
+    one.suspect = false;
+    if (IsProtected(file)) {
+      versions.back().issued = true;  // its copy may have been written
+      continue;
+    }
     versions.resize(1);
     versions.front() = {.tags = *tags, .issued = true};
-    one.suspect = false;
     if (!sealed(file)) continue;
     const std::optional<storage::Lsn> lsn = ReadSeal(file, page, bytes);
     one.bad = !lsn.has_value();
@@ -213,7 +219,58 @@ void PageModel::OnCrash(size_t file) {
   }
 }
 
+std::optional<PageModel::Version> PageModel::FindWhole(size_t file, uint64_t page,
+                                                       const std::byte* bytes) const {
+  const std::vector<Version>& versions = pages(file, page).versions;
+  const std::optional<storage::Lsn> lsn = ReadSeal(file, page, bytes);
+  for (size_t i = versions.size(); lsn.has_value() && i-- > 0;) {
+    if (i > 0 && !versions[i].issued) continue;
+    if (FirstDifference(KeyOf(file, page), versions[i].tags, bytes) != kSectors) continue;
+    return Version{.tags = versions[i].tags, .issued = true, .lsn = *lsn};
+  }
+  return std::nullopt;
+}
+
+void PageModel::OnOpened(size_t file) {
+  const Whole::After after = whole_[file].after;
+  whole_[file].after = Whole::After::kNothing;
+  if (!IsProtected(file)) return;
+  for (uint64_t page = 0; page < most_pages_; ++page) {
+    Page& one = pages(file, page);
+    const std::byte* const bytes = disk_->file(file).Now(page);
+    if (after == Whole::After::kNothing) {
+      // Its copy could not be had the last time.
+      if (one.bad) TakeAsFound(file, page, FindSealed(file, page, bytes));
+      continue;
+    }
+    std::optional<Version> found = FindWhole(file, page, bytes);
+    // What a failed sync has forgotten, and a later one has not done, is beyond help.
+    if (!found.has_value() && (one.damaged || Forgotten(file, page))) {
+      one.damaged = true;
+      TakeAsFound(file, page, FindSealed(file, page, bytes));
+      continue;
+    }
+    if (!verdict_->Check(Invariant::kWhole, found.has_value())) {
+      return verdict_->Fail(Invariant::kWhole, absl::StrCat(NameOf(file, page),
+                                                            " is not what it ever was as a whole"));
+    }
+    one.bad = false;
+    const bool alone = after == Whole::After::kCrash && !Forgotten(file, page);
+    if (alone) one.versions.clear();
+    if (!alone && one.versions.size() == 1) continue;
+    found->found = !alone;
+    one.versions.push_back(*found);
+  }
+}
+
 void PageModel::OnDiscarded(size_t file) {
+  if (IsProtected(file)) {
+    whole_[file].after = Whole::After::kDiscard;
+    for (uint64_t page = 0; page < most_pages_; ++page) {
+      pages(file, page).versions.back().issued = true;  // its copy may have been written
+    }
+    return;
+  }
   for (uint64_t page = 0; page < most_pages_; ++page) {
     std::vector<Version>& versions = pages(file, page).versions;
     const std::byte* const bytes = disk_->file(file).Now(page);

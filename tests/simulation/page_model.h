@@ -34,6 +34,7 @@ class PageModel {
     bool open = false;
     bool read_only = false;
     bool poisoned = false;    // a sync of it has failed since it was opened
+    bool doubtful = false;    // or one of its double-write area, which may be of no matter
     uint64_t page_count = 0;  // while it is open: as the cache is to count
   };
 
@@ -96,6 +97,10 @@ class PageModel {
   void OnCrash(size_t file);
   // Changes in memory were given up: the newest version is what the disk has for now.
   void OnDiscarded(size_t file);
+  // Protected: pages are whole when the file has been opened again, and not before.
+  void Protect(size_t file) { whole_[file].wanted = true; }
+  bool IsProtected(size_t file) const { return whole_[file].wanted; }
+  void OnOpened(size_t file);
   // The disk's content, patterns in its first `pages` pages.
   void Begin(size_t file, uint64_t size_bytes);
 
@@ -121,6 +126,18 @@ class PageModel {
   // The sectors of the page at `bytes`, each of which must be one of an issued version.
   std::optional<PageTags> CheckSectors(size_t file, uint64_t page, const std::byte* bytes,
                                        const char* when);
+  // What is to become of a protected file's pages when it is opened.
+  struct Whole {
+    bool wanted = false;
+    enum class After : uint8_t { kNothing, kDiscard, kCrash } after = After::kNothing;
+  };
+  // The newest of the versions that may be on the disk that is what `bytes` are. None: there is
+  // none.
+  std::optional<Version> FindWhole(size_t file, uint64_t page, const std::byte* bytes) const;
+  // Whether a failed sync may have forgotten some of the page, or of a copy.
+  bool Forgotten(size_t file, uint64_t page) const {
+    return disk_->file(file).forgot(page) || disk_->area(file).forgot_any();
+  }
   // The seal that the page at `bytes` carries. None: it is none.
   std::optional<storage::Lsn> ReadSeal(size_t file, uint64_t page, const std::byte* bytes) const;
   // What was written as that page and is at `bytes`; and makes it the newest version. None: it is
@@ -136,6 +153,7 @@ class PageModel {
   SimDisk* const disk_;
   Verdict* const verdict_;
   std::vector<File> files_;
+  std::vector<Whole> whole_;
   std::vector<Page> pages_;
   Tag last_tag_ = 0;
 };

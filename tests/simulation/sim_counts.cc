@@ -63,6 +63,7 @@ constexpr std::array<absl::string_view, kKinds<Invariant>> kInvariants = {
     "what is written carries its seal",
     "a page that is not what was sealed is not shown",
     "who expects an LSN is not shown an older page",
+    "a crash tears no page that is protected",
     "the log is durable before a page is written",
     "the log is asked with no lock held, and may not ask back",
     "no record is forgotten that recovery needs",
@@ -88,6 +89,8 @@ constexpr std::array<absl::string_view, kKinds<Event>> kEvents = {
     "joined reads",
     "pages moved",
     "pages that were not what was sealed",
+    "copies in double-write areas",
+    "torn pages recovered from these",
     "lost writes found",
 };
 

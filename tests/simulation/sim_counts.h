@@ -75,6 +75,7 @@ enum class Invariant : uint8_t {
   kSealed,
   kSealTells,
   kLostWriteFound,
+  kWhole,
   // Of caches with a log.
   kLogFirst,
   kLogUnlocked,
@@ -103,6 +104,8 @@ enum class Event : uint8_t {
   kJoinedRead,
   kMove,
   kSealError,
+  kDoubleWrite,
+  kPageRecovered,
   kLostWriteFound,
   kCount,
 };

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/error.h"
+#include "fixpool/io/region_id.h"
 
 namespace fixpool::simulation {
 
@@ -103,6 +104,7 @@ absl::Status SimEngine::Accept(const io::IoRequest& request) {
   transfer->leases.resize(transfer->pieces.size());
   for (size_t i = 0; i < transfer->pieces.size(); ++i) {
     const io::IoPiece& piece = transfer->pieces[i];
+    if (piece.region == io::RegionId::kUnregistered) continue;
     const auto error =
         registry_->TryLease(piece.region, piece.data, piece.length_bytes, transfer->leases[i]);
     if (!error.has_value()) continue;

@@ -48,6 +48,9 @@ struct SimOptions {
   uint32_t log_slow = 0;
   // Files whose pages are sealed; only these have faults that nothing else can find.
   std::array<bool, kFiles> sealed{};
+  // Sealed files that have a double-write area, with room for so many pages.
+  bool double_writes = false;
+  uint64_t area_pages = 16;
   FaultRates rates;
 
   static SimOptions FromSeed(uint64_t seed, uint64_t steps, SimRandom& random);

@@ -51,6 +51,7 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
   if (!options_.log) weights_[static_cast<size_t>(Action::kCheckpoint)] = 0;
   weights_[static_cast<size_t>(Action::kArmCrash)] = 4 * options_.crash;
   weights_[static_cast<size_t>(Action::kCrash)] = options_.crash;
+  if (options_.double_writes) disk_.AddAreas(160, &random_, &verdict_.counts());
   for (size_t file = 0; file < disk_.file_count(); ++file) {
     const uint64_t most_sectors = options_.most_pages * kSectors;
     uint64_t sectors = random_.Below(most_sectors + 1);
@@ -59,6 +60,7 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
     if (options_.sealed[file]) {
       sectors = sectors / kSectors * kSectors;
       model_.Seal(file);
+      if (options_.double_writes) model_.Protect(file);
     }
     model_.Begin(file, sectors * kSectorBytes);
   }
@@ -86,6 +88,8 @@ void Simulation::CountEvents() {
   counts.Add(Event::kJoinedRead, stats.joined_reads);
   counts.Add(Event::kMove, stats.moves);
   counts.Add(Event::kSealError, stats.seal_errors);
+  counts.Add(Event::kDoubleWrite, stats.double_writes);
+  counts.Add(Event::kPageRecovered, stats.pages_recovered);
   counts.Add(Event::kLostWriteFound, stats.lost_writes);
 }
 
@@ -300,11 +304,12 @@ void Simulation::WindDown() {
   for (size_t i = 0; i < model_.file_count(); ++i) {
     PageModel::File& file = model_.file(i);
     if (!file.open) continue;
-    const absl::Status closed = cache().CloseFile(file.id, {.discard_changes = file.poisoned});
+    const absl::Status closed =
+        cache().CloseFile(file.id, {.discard_changes = file.poisoned || file.doubtful});
     if (!closed.ok()) {
       return Fail(Invariant::kAllEnds, absl::StrCat("the last CloseFile: ", closed.message()));
     }
-    file.poisoned ? Discard(i) : model_.OnFlushed(i);
+    file.poisoned || file.doubtful ? Discard(i) : model_.OnFlushed(i);
     OnClosed(i);
   }
   AfterStep(/*outside_of_tasks=*/true);

@@ -165,6 +165,7 @@ class Simulation final : private TransferObserver, private LogObserver {
   std::vector<storage::CacheInspector::Known> known_;  // scratch
   uint64_t spawned_ = 0;
   bool prefetches_ = false;                 // right now
+  std::optional<size_t> opens_;             // right now, which file
   bool made_ = false;                       // the page that was granted last
   std::optional<storage::PageId> reading_;  // right now, by a call that blocks
   bool dying_ = false;                      // the machine is: nobody looks at its transfers

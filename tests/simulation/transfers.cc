@@ -12,6 +12,8 @@ void Simulation::OnSubmitted(const SimTransfer& transfer) {
   verdict_.Note(static_cast<uint64_t>(transfer.request.operation) << 60 |
                 uint64_t{transfer.image->number()} << 50 | transfer.request.offset_bytes);
   const size_t file = transfer.image->number();
+  // Areas, and what recovery does with a file that is not open yet.
+  if (opens_ == file || file >= model_.file_count()) return;
   if (transfer.request.operation == IoOperation::kRead) CheckRead(transfer);
   if (transfer.request.operation == IoOperation::kWrite) CheckWrite(transfer, file);
 }
@@ -74,10 +76,14 @@ void Simulation::CheckWrite(const SimTransfer& transfer, size_t file) {
 
 void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) {
   if (dying_) return;
-  const size_t file = transfer.image->number();
+  size_t file = transfer.image->number();
+  const bool of_area = file >= model_.file_count();
+  if (of_area) file -= model_.file_count();
+  if (opens_ == file) return;
   if (transfer.request.operation == IoOperation::kSync && !completion.status.ok()) {
-    model_.file(file).poisoned = true;
+    (of_area ? model_.file(file).doubtful : model_.file(file).poisoned) = true;
   }
+  if (of_area) return;
   if (transfer.request.operation == IoOperation::kRead && completion.status.ok()) {
     const uint64_t first = transfer.request.offset_bytes / kPageBytes;
     for (size_t i = 0; i < transfer.pieces.size() && first + i < options_.most_pages; ++i) {
@@ -111,6 +117,8 @@ void Simulation::OnPowerOff() { log_.PowerOff(); }
 void Simulation::OnWait() {
   // What is in flight may have ended while the engine took nothing.
   if (dying_ || !reading_.has_value() || engine().off() || options_.rates.engine_full > 0) return;
+  // Who has started writes helps with their copies.
+  if (options_.double_writes) return;
   const std::optional<size_t> file = model_.Find(reading_->file);
   if (!file.has_value() || model_.file(*file).poisoned) return;
   const storage::CacheInspector& inspector = machine_->inspector;
