@@ -255,7 +255,9 @@ void PageModel::OnOpened(size_t file) {
                                                             " is not what it ever was as a whole"));
     }
     one.bad = false;
-    const bool alone = after == Whole::After::kCrash && !Forgotten(file, page);
+    // Who may not write it leaves the copies as they are, for who opens it next.
+    const bool alone =
+        after == Whole::After::kCrash && !Forgotten(file, page) && !files_[file].read_only;
     if (alone) one.versions.clear();
     if (!alone && one.versions.size() == 1) continue;
     found->found = !alone;
