@@ -251,7 +251,11 @@ absl::Status AreaContents::ForEachTornPage(Use use) {
     // One that cannot be read may be one that can be written.
     const bool whole = read.ok() && (IsWhole(page_number, page) || IsAllZeros(page));
     for (; !whole && i < end; ++i) {
-      if (!io_.Read(area_, copies_[i].offset_bytes, page_bytes).ok()) continue;
+      // Not passed over: who opens the file again may have it.
+      if (absl::Status status = io_.Read(area_, copies_[i].offset_bytes, page_bytes);
+          !status.ok()) {
+        return status;
+      }
       if (DoubleWriteChecksum(page) != copies_[i].checksum || !IsWhole(page_number, page)) continue;
       if (absl::Status status = use(page_number); !status.ok()) return status;
       break;
@@ -269,7 +273,9 @@ absl::StatusOr<uint64_t> Restore(CacheState& state, const PageFile& file, const 
     ++restored;
     return contents.io().Write(file.handle, page_number * state.page_bytes, state.page_bytes);
   });
-  if (status.ok() && restored > 0) status = contents.io().Sync(file.handle);
+  // Also if all are whole: what says so may be memory of the kernel's, of an attempt before this
+  // one or of a cache that did not flush, and the copies are given up after this.
+  if (status.ok() && contents.any_copies()) status = contents.io().Sync(file.handle);
   if (!status.ok()) return status;
   if (restored == 0) return restored;
   {

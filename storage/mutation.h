@@ -31,6 +31,7 @@ enum class Mutation : uint8_t {
   kLoseDirtyInAMove,       // a page that changes frames is taken for written
   kUpgradeBesideReaders,   // a reader becomes the writer though there are others
   kCloseWithoutSync,       // a file is closed without a sync of what was written before
+  kNoDoubleWrite,          // a page is written before its copy is on stable storage
   kSameVersion,            // a writer leaves without a trace for those who look
 };
 

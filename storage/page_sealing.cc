@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/mutex.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/page_file_table.h"
 #include "fixpool/storage/page_seal.h"
 
@@ -88,7 +89,7 @@ void VerifyPages(CacheState& state, absl::Span<const FrameIndex> frames, BadPage
     const absl::StatusOr<Lsn> lsn = page.seal->Verify(bytes, page.place);
     if (lsn.ok()) {
       state.lsns.set_page(page.frame, *lsn);
-    } else if (!IsAllZeros(bytes)) {
+    } else if (!IsAllZeros(bytes) && !Mutated(Mutation::kAcceptTornPage)) {
       BookBadPage(state, page.frame, lsn.status(), bad);
     }
   });

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/mutex.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/io/region_id.h"
 #include "fixpool/storage/blocking_transfer.h"
 #include "fixpool/storage/completion_reaper.h"
@@ -266,7 +267,7 @@ absl::Status WriteProtection::Protect(FileId file) {
     begun_.push_back(std::move(begun));
   }
   if (begun_.empty()) return status;
-  status = Sync();
+  if (!Mutated(Mutation::kNoDoubleWrite)) status = Sync();
   io::MutexLock lock(state_.mutex);
   for (const Begun& begun : begun_) {
     if (!status.ok()) {

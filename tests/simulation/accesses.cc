@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -60,6 +61,10 @@ Simulation::Access Simulation::ChooseAccess(Intent intent) {
       .options = {.timeout = ChooseTimeout(), .hint = kHints[random_.Below(std::size(kHints))]},
       .begun_ns = environment_.NowNs()};
   verdict_.Note(access.page.page_number << 8 | file);
+  const bool expects = options_.log && options_.sealed[file] && intent != Intent::kMake;
+  if (expects && random_.Chance(400)) {
+    access.options.expected_lsn = model_.LsnOf(file, access.page.page_number);
+  }
   return access;
 }
 
@@ -107,7 +112,13 @@ void Simulation::OnGranted(const Access& access, bool exclusive, const std::byte
                   absl::StrCat(access.page.ToString(), " is had by two, and one may change it"));
     }
   }
-  model_.CheckBytes(Invariant::kShownPage, access.file, page, data);
+  model_.CheckShown(access.file, page, data);
+  if (access.options.expected_lsn == storage::Lsn::kNone) return;
+  const storage::Lsn found = model_.LsnOf(access.file, page);
+  if (verdict_.Check(Invariant::kLostWriteFound, found >= access.options.expected_lsn)) return;
+  Fail(Invariant::kLostWriteFound,
+       absl::StrCat(access.page.ToString(), " is shown with LSN ", ToInt(found), ", and ",
+                    ToInt(access.options.expected_lsn), " was expected"));
 }
 
 void Simulation::CheckMayWait(const absl::Status& status, int64_t begun_ns,
@@ -123,7 +134,10 @@ bool Simulation::HasCause(const Access& access, const absl::Status& status, bool
   if (absl::IsOutOfRange(status)) {
     return access.intent == Intent::kRead && access.page.page_number >= file.page_count;
   }
-  if (file.poisoned || engine().off()) return true;
+  if (absl::IsDataLoss(status)) {
+    return model_.sealed(access.file) && model_.MayBeLost(access.file, access.page.page_number);
+  }
+  if (file.poisoned || file.doubtful || engine().off()) return true;
   if (absl::IsFailedPrecondition(status)) {
     if (file.read_only && access.intent != Intent::kRead) return true;
     return blocking && machine_->book.CountOf(access.page) > 0;
@@ -144,6 +158,8 @@ void Simulation::OnRefused(const Access& access, const absl::Status& status, boo
   if (!of_waiting) return;
   CheckMayWait(status, access.begun_ns, access.options.timeout, kAccessTimeout);
   if (!absl::IsResourceExhausted(status)) return;
+  // Who has been refused may have waited for copies of others' pages since.
+  if (options_.double_writes) return;
   // What is clean is kept for those who read.
   if (access.intent != Intent::kRead && machine_->inspector.IsThrottled()) return;
   if (verdict_.Check(Invariant::kFrameAtHand, !machine_->inspector.HasFrameAtHand())) return;
@@ -210,7 +226,8 @@ void Simulation::BlockingAccess(Intent intent) {
 }
 
 void Simulation::TryAccess(bool exclusive) {
-  const Access access = ChooseAccess(exclusive ? Intent::kWrite : Intent::kRead);
+  Access access = ChooseAccess(exclusive ? Intent::kWrite : Intent::kRead);
+  access.options.expected_lsn = storage::Lsn::kNone;
   if (!exclusive) {
     std::optional<ReadGuard> guard = cache().TryRead(access.page, access.options.hint);
     if (!guard.has_value()) return;
@@ -273,7 +290,7 @@ void Simulation::UseGuard(Action action) {
     }
     if (random_.Chance(500)) Change(page, 2);
   }
-  model_.CheckBytes(Invariant::kShownPage, *file, page.held().page.page_number, page.held().data);
+  model_.CheckShown(*file, page.held().page.page_number, page.held().data);
 }
 
 // ---- Looks ----
@@ -303,7 +320,13 @@ void Simulation::EndLook() {
   looks_.erase(looks_.begin() + static_cast<ptrdiff_t>(number));
   PageTags now{};
   for (size_t i = 0; i < kSectors; ++i) now[i] = look.guard.view().Load<Tag>(i * kSectorBytes);
+  std::array<std::byte, kPageBytes> bytes{};
+  look.guard.view().CopyTo(0, std::span(bytes).first(look.guard.view().size_bytes()));
   if (!look.guard.StillValid()) return;
+  // What the disk has damaged may be shown first to one who looks.
+  if (model_.Find(look.guard.page_id().file) == look.file) {
+    model_.CheckShown(look.file, look.guard.page_id().page_number, bytes.data());
+  }
   const PageModel::File& file = model_.file(look.file);
   const PageId page = look.guard.page_id();
   const bool right = file.open && file.id == page.file &&
@@ -320,6 +343,7 @@ void Simulation::ReadMany() {
   std::array<absl::StatusOr<ReadGuard>, 6> guards;
   const size_t count = random_.Between(1, std::min<size_t>(pages.size(), cache().frame_count()));
   Access access = ChooseAccess(Intent::kRead);
+  access.options.expected_lsn = storage::Lsn::kNone;  // they are of different ages
   const bool adjacent = random_.Chance(500);
   for (size_t i = 0; i < count; ++i) {
     const uint64_t page = adjacent ? access.page.page_number + i : ChoosePage(access.file);
@@ -363,7 +387,8 @@ void Simulation::Prefetch() {
     if (!verdict_.Check(Invariant::kStaleRefused, right || engine().off())) {
       Fail(Invariant::kStaleRefused, "Prefetch of a file that is not open, or poisoned");
     }
-  } else if (!verdict_.Check(Invariant::kErrorHasCause, !file.open || file.poisoned)) {
+  } else if (!verdict_.Check(Invariant::kErrorHasCause,
+                             !file.open || file.poisoned || file.doubtful)) {
     Fail(Invariant::kErrorHasCause, absl::StrCat("Prefetch: ", started.status().ToString()));
   }
 }

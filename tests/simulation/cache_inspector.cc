@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/mutex.h"
+#include "fixpool/io/region_id.h"
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/frame.h"
 
@@ -89,6 +90,8 @@ void CacheInspector::CheckTables(
   uint32_t reads = 0;
   uint32_t writes = 0;
   const auto count = [&reads, &writes](const io::IoRequest& request) {
+    // Copies in a double-write area, and what is done with them.
+    if (request.region == io::RegionId::kUnregistered) return;
     const uint32_t pieces = std::max<uint32_t>(1, static_cast<uint32_t>(request.pieces.size()));
     if (request.operation == io::IoOperation::kRead) reads += pieces;
     if (request.operation == io::IoOperation::kWrite) writes += pieces;

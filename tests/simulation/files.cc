@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/error.h"
 #include "fixpool/storage/file_options.h"
+#include "fixpool/storage/torn_pages.h"
 #include "tests/simulation/sim_file.h"
 #include "tests/simulation/simulation.h"
 
@@ -41,12 +42,27 @@ void Simulation::Open(size_t number, bool read_only) {
       SimFile::Options{.read_only = read_only, .error = kind_ ? 0 : options_.rates.open_error},
       &random_, &verdict_.counts());
   storage::FileOptions options{.read_only = read_only};
+  if (options_.sealed[number]) {
+    options.seal = model_.seal();
+    options.identity = PageModel::IdentityOf(number);
+  }
+  if (model_.IsProtected(number)) {
+    options.torn_pages = storage::TornPageProtection::kDoubleWrite;
+    options.double_write_bytes = options_.area_pages * kPageBytes;
+    options.double_write_area = std::make_shared<SimFile>(&disk_.area(number), SimFile::Options{},
+                                                          &random_, &verdict_.counts());
+  }
   if (!read_only && random_.Chance(150)) {
     options.preallocate_bytes = random_.Between(1, options_.most_pages) * kPageBytes;
   }
+  opens_ = number;
   const absl::StatusOr<FileId> id = cache().OpenFile(std::move(opened), options);
+  opens_.reset();
   if (!id.ok()) {
-    if (!verdict_.Check(Invariant::kErrorHasCause, io::ErrnoOf(id.status()) != 0)) {
+    const bool torn = read_only && model_.IsProtected(number);
+    const bool cause =
+        io::ErrnoOf(id.status()) != 0 || (torn && absl::IsFailedPrecondition(id.status()));
+    if (!verdict_.Check(Invariant::kErrorHasCause, cause)) {
       Fail(Invariant::kErrorHasCause, absl::StrCat("OpenFile: ", id.status().ToString()));
     }
     return;
@@ -55,6 +71,9 @@ void Simulation::Open(size_t number, bool read_only) {
           .open = true,
           .read_only = read_only,
           .page_count = (image.size_bytes() + kPageBytes - 1) / kPageBytes};
+  // Recovery may have written pages behind the end.
+  if (model_.IsProtected(number)) file.page_count = *cache().PageCount(*id);
+  model_.OnOpened(number);
 }
 
 void Simulation::OpenTwice() {
@@ -75,7 +94,7 @@ void Simulation::CheckFileCall(const absl::Status& status, size_t number, int64_
   verdict_.Note(static_cast<uint64_t>(status.code()));
   const PageModel::File& file = model_.file(number);
   if (!status.ok()) {
-    if (file.poisoned || engine().off()) return;
+    if (file.poisoned || file.doubtful || engine().off()) return;
     if (absl::IsDeadlineExceeded(status)) {
       return CheckMayWait(status, begun_ns, timeout, kFlushTimeout);
     }
@@ -143,9 +162,10 @@ void Simulation::Close(bool discard) {
   if (!file.has_value()) return;
   // What takes no writes any more can only be opened anew.
   for (size_t i = 0; i < model_.file_count(); ++i) {
-    if (model_.file(i).poisoned) file = i;
+    if (model_.file(i).poisoned || model_.file(i).doubtful) file = i;
   }
-  if (model_.file(*file).poisoned && random_.Chance(700)) discard = true;
+  const bool failed = model_.file(*file).poisoned || model_.file(*file).doubtful;
+  if (failed && random_.Chance(700)) discard = true;
   const std::optional<absl::Duration> timeout = ChooseTimeout();
   const int64_t begun_ns = environment_.NowNs();
   const absl::Status status =
@@ -195,7 +215,7 @@ void Simulation::UseStaleFrame() {
   const PageModel::File& file = model_.file(*number);
   uint64_t page = 0;
   while (page < file.page_count && machine_->inspector.IsInMemory({file.id, page})) ++page;
-  if (page >= file.page_count || file.poisoned || engine().off()) return;
+  if (page >= file.page_count || file.poisoned || file.doubtful || engine().off()) return;
   if (machine_->inspector.MakeFreeFramesStale() == 0) return;
   verdict_.counts().Add(Fault::kStaleFrame);
   const absl::Status status = cache().Read({file.id, page}).status();

@@ -21,6 +21,8 @@ struct Named {
 };
 
 constexpr Named kMutations[] = {
+    {Mutation::kNoDoubleWrite, "no_double_write"},
+    {Mutation::kAcceptTornPage, "accept_torn_page"},
     {Mutation::kWriteBeforeLog, "write_before_log"},
     {Mutation::kCheckpointTooEarly, "checkpoint_too_early"},
     {Mutation::kCleanAfterFailedSync, "clean_after_failed_sync"},

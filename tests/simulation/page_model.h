@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "fixpool/storage/lsn.h"
 #include "fixpool/storage/page_id.h"
+#include "fixpool/storage/page_seal.h"
 #include "tests/simulation/page_pattern.h"
 #include "tests/simulation/sim_disk.h"
 #include "tests/simulation/verdict.h"
@@ -32,6 +34,7 @@ class PageModel {
     bool open = false;
     bool read_only = false;
     bool poisoned = false;    // a sync of it has failed since it was opened
+    bool doubtful = false;    // or one of its double-write area, which may be of no matter
     uint64_t page_count = 0;  // while it is open: as the cache is to count
   };
 
@@ -46,6 +49,20 @@ class PageModel {
   const PageTags& Newest(size_t file, uint64_t page) const {
     return pages(file, page).versions.back().tags;
   }
+  // From now on its pages have seals, of these; before Begin.
+  void Seal(size_t file);
+  const std::shared_ptr<storage::PageSeal>& seal() const { return seal_; }
+  bool sealed(size_t file) const { return disk_->file(file).sealed(); }
+  static uint64_t IdentityOf(size_t file) { return 0x5ea1'0000 + file; }
+  // The disk has damaged the page, or has flipped a bit of it on the way.
+  void SetDamaged(size_t file, uint64_t page) { pages(file, page).damaged = true; }
+  void SetFlipped(size_t file, uint64_t page) { pages(file, page).suspect = true; }
+  // Whether the page may have been found not to be what was sealed.
+  bool MayBeLost(size_t file, uint64_t page) const {
+    const Page& one = pages(file, page);
+    return one.damaged || one.suspect || one.bad;
+  }
+
   // A new version: all zeros; or a new pattern in one sector, which is returned.
   void SetZeros(size_t file, uint64_t page);
   Tag SetSector(size_t file, uint64_t page, size_t sector);
@@ -58,11 +75,19 @@ class PageModel {
     return pages(file, page).versions.size() > 1;
   }
   PatternKey KeyOf(size_t file, uint64_t page) const {
-    return {.seed = seed_, .file = static_cast<uint32_t>(file), .page = page};
+    return {.seed = seed_,
+            .file = static_cast<uint32_t>(file),
+            .page = page,
+            .trailer_bytes = sealed(file) ? seal_->trailer_bytes() : 0};
   }
 
   // Checks that `bytes` are the newest version, under that invariant.
   void CheckBytes(Invariant invariant, size_t file, uint64_t page, const std::byte* bytes);
+  // The page was read, as the disk has it now.
+  void OnRead(size_t file, uint64_t page);
+  // Checks that `bytes`, which somebody is shown, are the newest version; or of a page that the
+  // disk has damaged, what was read of it. That is the newest version from then on.
+  void CheckShown(size_t file, uint64_t page, const std::byte* bytes);
   // They go to the disk, and may be found there from now on.
   void OnWrite(size_t file, uint64_t page, const std::byte* bytes);
   // Checks that the disk has the newest version, for now; that it has all of them for ever, which
@@ -72,6 +97,10 @@ class PageModel {
   void OnCrash(size_t file);
   // Changes in memory were given up: the newest version is what the disk has for now.
   void OnDiscarded(size_t file);
+  // Protected: pages are whole when the file has been opened again, and not before.
+  void Protect(size_t file) { whole_[file].wanted = true; }
+  bool IsProtected(size_t file) const { return whole_[file].wanted; }
+  void OnOpened(size_t file);
   // The disk's content, patterns in its first `pages` pages.
   void Begin(size_t file, uint64_t size_bytes);
 
@@ -85,6 +114,10 @@ class PageModel {
   // The first may be on disk for ever; those behind it, but for the last, were issued.
   struct Page {
     std::vector<Version> versions{1};
+    bool damaged = false;  // the disk may have anything, until the next crash is over
+    std::optional<Version> loaded = std::nullopt;  // of a damaged one, what was read last
+    bool suspect = false;  // somebody may still be about to hear that it is not what was sealed
+    bool bad = false;      // the disk has what is no page, and so there is none to be shown
   };
 
   Page& pages(size_t file, uint64_t page) { return pages_[file * most_pages_ + page]; }
@@ -93,14 +126,34 @@ class PageModel {
   // The sectors of the page at `bytes`, each of which must be one of an issued version.
   std::optional<PageTags> CheckSectors(size_t file, uint64_t page, const std::byte* bytes,
                                        const char* when);
+  // What is to become of a protected file's pages when it is opened.
+  struct Whole {
+    bool wanted = false;
+    enum class After : uint8_t { kNothing, kDiscard, kCrash } after = After::kNothing;
+  };
+  // The newest of the versions that may be on the disk that is what `bytes` are. None: there is
+  // none.
+  std::optional<Version> FindWhole(size_t file, uint64_t page, const std::byte* bytes) const;
+  // Whether a failed sync may have forgotten some of the page, or of a copy.
+  bool Forgotten(size_t file, uint64_t page) const {
+    return disk_->file(file).forgot(page) || disk_->area(file).forgot_any();
+  }
+  // The seal that the page at `bytes` carries. None: it is none.
+  std::optional<storage::Lsn> ReadSeal(size_t file, uint64_t page, const std::byte* bytes) const;
+  // What was written as that page and is at `bytes`; and makes it the newest version. None: it is
+  // no page.
+  std::optional<Version> FindSealed(size_t file, uint64_t page, const std::byte* bytes) const;
+  void TakeAsFound(size_t file, uint64_t page, const std::optional<Version>& found);
   bool MayHold(const Page& page, size_t sector, Tag tag) const;
   std::string NameOf(size_t file, uint64_t page) const;
 
   const uint64_t seed_;
   const uint64_t most_pages_;
+  const std::shared_ptr<storage::PageSeal> seal_;
   SimDisk* const disk_;
   Verdict* const verdict_;
   std::vector<File> files_;
+  std::vector<Whole> whole_;
   std::vector<Page> pages_;
   Tag last_tag_ = 0;
 };

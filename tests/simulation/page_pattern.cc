@@ -15,18 +15,23 @@ uint64_t BaseOf(const PatternKey& key, size_t sector, Tag tag) {
   return base ^ (base >> 27);
 }
 
+size_t WordsOf(const PatternKey& key, size_t sector) {
+  return sector == kSectors - 1 ? kWords - key.trailer_bytes / sizeof(uint64_t) : kWords;
+}
+
 }  // namespace
 
 void FillSector(const PatternKey& key, size_t sector, Tag tag, std::byte* bytes) {
+  const size_t length_bytes = WordsOf(key, sector) * sizeof(uint64_t);
   if (tag == 0) {
-    std::memset(bytes, 0, kSectorBytes);
+    std::memset(bytes, 0, length_bytes);
     return;
   }
   uint64_t words[kWords];
   const uint64_t base = BaseOf(key, sector, tag);
   for (size_t i = 0; i < kWords; ++i) words[i] = base + i * kStep;
   words[0] = tag;
-  std::memcpy(bytes, words, kSectorBytes);
+  std::memcpy(bytes, words, length_bytes);
 }
 
 bool SectorIs(const PatternKey& key, size_t sector, Tag tag, const std::byte* bytes) {
@@ -35,7 +40,8 @@ bool SectorIs(const PatternKey& key, size_t sector, Tag tag, const std::byte* by
   uint64_t different = words[0] ^ tag;
   const uint64_t base = tag == 0 ? 0 : BaseOf(key, sector, tag);
   const uint64_t step = tag == 0 ? 0 : kStep;
-  for (size_t i = 1; i < kWords; ++i) different |= words[i] ^ (base + i * step);
+  const size_t count = WordsOf(key, sector);
+  for (size_t i = 1; i < count; ++i) different |= words[i] ^ (base + i * step);
   return different == 0;
 }
 

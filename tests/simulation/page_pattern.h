@@ -23,6 +23,8 @@ struct PatternKey {
   uint64_t seed = 0;
   uint32_t file = 0;
   uint64_t page = 0;
+  // At its end, that belong to a seal: in the last sector the pattern is shorter by these.
+  uint32_t trailer_bytes = 0;
 };
 
 // Fills sector number `sector` of a page.

@@ -8,18 +8,11 @@
 namespace fixpool::simulation {
 namespace {
 
-// What only seals give occasion to.
-bool NotYet(Fault fault) { return fault >= Fault::kBitFlip; }
-bool NotYet(Invariant) { return false; }
-bool NotYet(Event) { return false; }
-bool NotYet(Action) { return false; }
-
 template <typename Kind, size_t kSize>
 void AppendTable(std::string& text, const char* title, const std::array<uint64_t, kSize>& counts) {
   absl::StrAppend(&text, title, "\n");
   for (size_t i = 0; i < kSize; ++i) {
     const Kind kind = static_cast<Kind>(i);
-    if (NotYet(kind) && counts[i] == 0) continue;
     absl::StrAppendFormat(&text, "  %12d  %s\n", counts[i], NameOf(kind));
   }
 }
@@ -28,7 +21,7 @@ template <typename Kind, size_t kSize>
 void AppendZeros(std::vector<std::string>& lines, const std::array<uint64_t, kSize>& counts) {
   for (size_t i = 0; i < kSize; ++i) {
     const Kind kind = static_cast<Kind>(i);
-    if (counts[i] == 0 && !NotYet(kind)) lines.emplace_back(NameOf(kind));
+    if (counts[i] == 0) lines.emplace_back(NameOf(kind));
   }
 }
 

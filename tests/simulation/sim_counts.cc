@@ -60,6 +60,10 @@ constexpr std::array<absl::string_view, kKinds<Invariant>> kInvariants = {
     "nobody is refused a frame while there is a clean one",
     "in the end everything ends, and all frames are free",
     "a read does not wait for a write while there is a clean frame",
+    "what is written carries its seal",
+    "a page that is not what was sealed is not shown",
+    "who expects an LSN is not shown an older page",
+    "a crash tears no page that is protected",
     "the log is durable before a page is written",
     "the log is asked with no lock held, and may not ask back",
     "no record is forgotten that recovery needs",
@@ -84,6 +88,10 @@ constexpr std::array<absl::string_view, kKinds<Event>> kEvents = {
     "pages read ahead",
     "joined reads",
     "pages moved",
+    "pages that were not what was sealed",
+    "copies in double-write areas",
+    "torn pages recovered from these",
+    "lost writes found",
 };
 
 constexpr std::array<absl::string_view, kKinds<Action>> kActions = {

@@ -42,7 +42,7 @@ enum class Fault : uint8_t {
   kSectorVanished,
   kPageTorn,
   kSizeLost,
-  // Found by seals alone, so none where there are no seals.
+  // Of sealed files.
   kBitFlip,
   kLostWrite,
   kMisdirectedWrite,
@@ -71,6 +71,11 @@ enum class Invariant : uint8_t {
   kFrameAtHand,
   kAllEnds,
   kReadNotHeldUp,
+  // Of sealed files.
+  kSealed,
+  kSealTells,
+  kLostWriteFound,
+  kWhole,
   // Of caches with a log.
   kLogFirst,
   kLogUnlocked,
@@ -98,6 +103,10 @@ enum class Event : uint8_t {
   kReadAhead,
   kJoinedRead,
   kMove,
+  kSealError,
+  kDoubleWrite,
+  kPageRecovered,
+  kLostWriteFound,
   kCount,
 };
 

@@ -14,7 +14,8 @@ SimFileImage::SimFileImage(uint32_t number, uint64_t most_pages, SimRandom* rand
       counts_(counts),
       now_(most_pages * kPageBytes),
       durable_(most_pages * kPageBytes),
-      unsynced_(most_pages * kSectors) {}
+      unsynced_(most_pages * kSectors),
+      forgot_(most_pages) {}
 
 const std::byte* SimFileImage::Now(uint64_t page, size_t sector) const {
   return now_.data() + page * kPageBytes + sector * kSectorBytes;
@@ -74,6 +75,7 @@ void SimFileImage::EndSync(bool ok) {
       MakeDurable(sector);
     } else {
       counts_->Add(Fault::kSyncForgot);
+      forgot_[sector / kSectors] = true;
     }
   }
   if (ok) durable_size_bytes_ = size_bytes_;

@@ -1,6 +1,7 @@
 #ifndef FIXPOOL_TESTS_SIMULATION_SIM_DISK_H_
 #define FIXPOOL_TESTS_SIMULATION_SIM_DISK_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -24,6 +25,14 @@ class SimFileImage {
   SimFileImage(uint32_t number, uint64_t most_pages, SimRandom* random, SimCounts* counts);
 
   uint32_t number() const { return number_; }
+  // Whether its pages can tell what they are.
+  bool sealed() const { return sealed_; }
+  // Whether a failed sync has forgotten some of the page.
+  bool forgot(uint64_t page) const { return forgot_[page]; }
+  bool forgot_any() const {
+    return std::find(forgot_.begin(), forgot_.end(), true) != forgot_.end();
+  }
+  void set_sealed(bool sealed) { sealed_ = sealed; }
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t durable_size_bytes() const { return durable_size_bytes_; }
   uint64_t most_bytes() const { return now_.size(); }
@@ -49,11 +58,13 @@ class SimFileImage {
   bool torn(uint64_t page) const;
 
   const uint32_t number_;
+  bool sealed_ = false;
   SimRandom* const random_;
   SimCounts* const counts_;
   std::vector<std::byte> now_;
   std::vector<std::byte> durable_;
   std::vector<uint64_t> unsynced_;  // by sector: the write that no sync has covered; 0: none
+  std::vector<bool> forgot_;        // by page
   uint64_t size_bytes_ = 0;
   uint64_t durable_size_bytes_ = 0;
   uint64_t last_write_ = 0;
@@ -66,14 +77,24 @@ class SimDisk {
   SimDisk(uint32_t files, uint64_t most_pages, SimRandom* random, SimCounts* counts) {
     for (uint32_t i = 0; i < files; ++i) files_.emplace_back(i, most_pages, random, counts);
   }
+  // Of each file, one beside it.
+  void AddAreas(uint64_t most_pages, SimRandom* random, SimCounts* counts) {
+    const auto files = static_cast<uint32_t>(files_.size());
+    for (uint32_t i = 0; i < files; ++i) {
+      areas_.emplace_back(files + i, most_pages, random, counts);
+    }
+  }
+  SimFileImage& area(size_t number) { return areas_[number]; }
   SimFileImage& file(size_t number) { return files_[number]; }
   size_t file_count() const { return files_.size(); }
   void Crash() {
     for (SimFileImage& file : files_) file.Crash();
+    for (SimFileImage& area : areas_) area.Crash();
   }
 
  private:
   std::deque<SimFileImage> files_;
+  std::deque<SimFileImage> areas_;
 };
 
 }  // namespace fixpool::simulation

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/error.h"
+#include "fixpool/io/region_id.h"
 
 namespace fixpool::simulation {
 
@@ -103,6 +104,7 @@ absl::Status SimEngine::Accept(const io::IoRequest& request) {
   transfer->leases.resize(transfer->pieces.size());
   for (size_t i = 0; i < transfer->pieces.size(); ++i) {
     const io::IoPiece& piece = transfer->pieces[i];
+    if (piece.region == io::RegionId::kUnregistered) continue;
     const auto error =
         registry_->TryLease(piece.region, piece.data, piece.length_bytes, transfer->leases[i]);
     if (!error.has_value()) continue;
@@ -252,9 +254,19 @@ void SimEngine::Read(SimTransfer& transfer, io::IoCompletion& completion) {
     from += part_bytes;
     left_bytes -= part_bytes;
   }
-  if (random_->Chance(rates_.bit_flip) && completion.transferred_bytes > 0) {
-    verdict_->counts().Add(Fault::kBitFlip);
-    static_cast<std::byte*>(transfer.pieces[0].data)[random_->Below(kSectorBytes)] ^= std::byte{4};
+  if (!transfer.image->sealed() || completion.transferred_bytes == 0) return;
+  if (!random_->Chance(rates_.bit_flip)) return;
+  verdict_->counts().Add(Fault::kBitFlip);
+  const uint64_t at = random_->Below(completion.transferred_bytes);
+  static_cast<std::byte*>(transfer.pieces[at / kPageBytes].data)[at % kPageBytes] ^=
+      std::byte{1} << random_->Below(8);
+  observer_->OnFlipped(*transfer.image, (request.offset_bytes + at) / kPageBytes);
+}
+
+void SimEngine::TellOfDamage(const SimTransfer& transfer, uint64_t offset_bytes) {
+  for (uint64_t at = 0; at < transfer.request.length_bytes; at += kPageBytes) {
+    observer_->OnDamaged(*transfer.image, (transfer.request.offset_bytes + at) / kPageBytes);
+    observer_->OnDamaged(*transfer.image, (offset_bytes + at) / kPageBytes);
   }
 }
 
@@ -273,13 +285,15 @@ void SimEngine::Write(SimTransfer& transfer, io::IoCompletion& completion) {
     if (!request.pieces.empty()) verdict_->counts().Add(Fault::kJoinedWriteError);
     left_bytes = random_->Below(request.length_bytes / kSectorBytes + 1) * kSectorBytes;
     if (left_bytes > 0) verdict_->counts().Add(Fault::kWriteErrorAfterAPart);
-  } else if (random_->Chance(rates_.lost_write)) {
+  } else if (transfer.image->sealed() && random_->Chance(rates_.lost_write)) {
     verdict_->counts().Add(Fault::kLostWrite);
     left_bytes = 0;
-  } else if (random_->Chance(rates_.misdirected_write)) {
+    TellOfDamage(transfer, offset_bytes);
+  } else if (transfer.image->sealed() && random_->Chance(rates_.misdirected_write)) {
     verdict_->counts().Add(Fault::kMisdirectedWrite);
     offset_bytes =
         random_->Below(transfer.image->most_bytes() / request.length_bytes) * request.length_bytes;
+    TellOfDamage(transfer, offset_bytes);
   }
   for (const io::IoPiece& piece : transfer.pieces) {
     const size_t part_bytes = std::min<uint64_t>(left_bytes, piece.length_bytes);

@@ -41,6 +41,10 @@ class TransferObserver {
   virtual void OnSubmitted(const SimTransfer& transfer) = 0;
   // Right before its completion is reaped.
   virtual void OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) = 0;
+  // The disk has not, or not what it should have, of pages that it said it has written; or what it
+  // is about to say of a page is not what it has.
+  virtual void OnDamaged(const SimFileImage& image, uint64_t page) = 0;
+  virtual void OnFlipped(const SimFileImage& image, uint64_t page) = 0;
   // Time is about to pass until some transfer has ended: somebody waits for it.
   virtual void OnWait() = 0;
   // From now on nothing becomes durable.
@@ -102,6 +106,7 @@ class SimEngine final : public io::IoEngine {
   void Write(SimTransfer& transfer, io::IoCompletion& completion);
   void Sync(SimTransfer& transfer, io::IoCompletion& completion);
   absl::Status Failure(const SimTransfer& transfer, uint32_t rate, Fault fault);
+  void TellOfDamage(const SimTransfer& transfer, uint64_t offset_bytes);
   void CountEvent();
 
   io::FixedBufferRegistry* const registry_;

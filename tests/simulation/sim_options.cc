@@ -47,6 +47,17 @@ SimOptions SimOptions::FromSeed(uint64_t seed, uint64_t steps, SimRandom& random
                    .engine_full = Rate(random),
                    .slow = Rate(random),
                    .open_error = Rate(random)};
+  if (random.Chance(400)) {
+    for (bool& sealed : options.sealed) sealed = random.Chance(700);
+    // A disk that is as good as its word, or pages that are torn for good.
+    options.double_writes = random.Chance(500);
+    options.area_pages = random.Between(4, 40);
+    if (!options.double_writes) {
+      options.rates.bit_flip = Rate(random);
+      options.rates.lost_write = Rate(random);
+      options.rates.misdirected_write = Rate(random);
+    }
+  }
   constexpr double kDirtyShares[] = {0, 0.05, 0.25, 0.25, 0.5, 1};
   options.dirty_share = kDirtyShares[random.Below(std::size(kDirtyShares))];
   options.log = random.Chance(600);

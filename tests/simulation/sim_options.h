@@ -1,6 +1,7 @@
 #ifndef FIXPOOL_TESTS_SIMULATION_SIM_OPTIONS_H_
 #define FIXPOOL_TESTS_SIMULATION_SIM_OPTIONS_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -45,6 +46,11 @@ struct SimOptions {
   bool log = false;        // pages carry LSNs of a SimLog, which the cache has to wait for
   uint32_t log_error = 0;  // times in 1000
   uint32_t log_slow = 0;
+  // Files whose pages are sealed; only these have faults that nothing else can find.
+  std::array<bool, kFiles> sealed{};
+  // Sealed files that have a double-write area, with room for so many pages.
+  bool double_writes = false;
+  uint64_t area_pages = 16;
   FaultRates rates;
 
   static SimOptions FromSeed(uint64_t seed, uint64_t steps, SimRandom& random);

@@ -51,11 +51,17 @@ Simulation::Simulation(SimRandom random, uint64_t seed, uint64_t steps)
   if (!options_.log) weights_[static_cast<size_t>(Action::kCheckpoint)] = 0;
   weights_[static_cast<size_t>(Action::kArmCrash)] = 4 * options_.crash;
   weights_[static_cast<size_t>(Action::kCrash)] = options_.crash;
+  if (options_.double_writes) disk_.AddAreas(160, &random_, &verdict_.counts());
   for (size_t file = 0; file < disk_.file_count(); ++file) {
     const uint64_t most_sectors = options_.most_pages * kSectors;
     uint64_t sectors = random_.Below(most_sectors + 1);
     if (random_.Chance(600)) sectors = sectors / kSectors * kSectors;
     if (random_.Chance(100)) sectors = 0;
+    if (options_.sealed[file]) {
+      sectors = sectors / kSectors * kSectors;
+      model_.Seal(file);
+      if (options_.double_writes) model_.Protect(file);
+    }
     model_.Begin(file, sectors * kSectorBytes);
   }
   Boot();
@@ -81,6 +87,10 @@ void Simulation::CountEvents() {
   counts.Add(Event::kReadAhead, stats.read_ahead);
   counts.Add(Event::kJoinedRead, stats.joined_reads);
   counts.Add(Event::kMove, stats.moves);
+  counts.Add(Event::kSealError, stats.seal_errors);
+  counts.Add(Event::kDoubleWrite, stats.double_writes);
+  counts.Add(Event::kPageRecovered, stats.pages_recovered);
+  counts.Add(Event::kLostWriteFound, stats.lost_writes);
 }
 
 void Simulation::LosePower() {
@@ -259,7 +269,7 @@ void Simulation::CheckSample() {
   if (!verdict_.Check(Invariant::kOnePlace, known)) {
     return Fail(Invariant::kOnePlace, "a frame holds a page that was never asked for");
   }
-  model_.CheckBytes(Invariant::kShownPage, *file, sample->page.page_number, sample->data);
+  model_.CheckShown(*file, sample->page.page_number, sample->data);
   if (sample->clean) model_.CheckOnDisk(*file, sample->page.page_number);
 }
 
@@ -294,11 +304,12 @@ void Simulation::WindDown() {
   for (size_t i = 0; i < model_.file_count(); ++i) {
     PageModel::File& file = model_.file(i);
     if (!file.open) continue;
-    const absl::Status closed = cache().CloseFile(file.id, {.discard_changes = file.poisoned});
+    const absl::Status closed =
+        cache().CloseFile(file.id, {.discard_changes = file.poisoned || file.doubtful});
     if (!closed.ok()) {
       return Fail(Invariant::kAllEnds, absl::StrCat("the last CloseFile: ", closed.message()));
     }
-    file.poisoned ? Discard(i) : model_.OnFlushed(i);
+    file.poisoned || file.doubtful ? Discard(i) : model_.OnFlushed(i);
     OnClosed(i);
   }
   AfterStep(/*outside_of_tasks=*/true);

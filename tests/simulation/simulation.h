@@ -84,6 +84,8 @@ class Simulation final : private TransferObserver, private LogObserver {
   // ---- transfers.cc: what goes to the disk ----
   void OnSubmitted(const SimTransfer& transfer) override;
   void OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) override;
+  void OnDamaged(const SimFileImage& image, uint64_t page) override;
+  void OnFlipped(const SimFileImage& image, uint64_t page) override;
   void OnWait() override;
   void OnPowerOff() override;
   void CheckRead(const SimTransfer& transfer);
@@ -163,6 +165,7 @@ class Simulation final : private TransferObserver, private LogObserver {
   std::vector<storage::CacheInspector::Known> known_;  // scratch
   uint64_t spawned_ = 0;
   bool prefetches_ = false;                 // right now
+  std::optional<size_t> opens_;             // right now, which file
   bool made_ = false;                       // the page that was granted last
   std::optional<storage::PageId> reading_;  // right now, by a call that blocks
   bool dying_ = false;                      // the machine is: nobody looks at its transfers

@@ -12,6 +12,8 @@ void Simulation::OnSubmitted(const SimTransfer& transfer) {
   verdict_.Note(static_cast<uint64_t>(transfer.request.operation) << 60 |
                 uint64_t{transfer.image->number()} << 50 | transfer.request.offset_bytes);
   const size_t file = transfer.image->number();
+  // Areas, and what recovery does with a file that is not open yet.
+  if (opens_ == file || file >= model_.file_count()) return;
   if (transfer.request.operation == IoOperation::kRead) CheckRead(transfer);
   if (transfer.request.operation == IoOperation::kWrite) CheckWrite(transfer, file);
 }
@@ -74,9 +76,19 @@ void Simulation::CheckWrite(const SimTransfer& transfer, size_t file) {
 
 void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& completion) {
   if (dying_) return;
-  const size_t file = transfer.image->number();
+  size_t file = transfer.image->number();
+  const bool of_area = file >= model_.file_count();
+  if (of_area) file -= model_.file_count();
+  if (opens_ == file) return;
   if (transfer.request.operation == IoOperation::kSync && !completion.status.ok()) {
-    model_.file(file).poisoned = true;
+    (of_area ? model_.file(file).doubtful : model_.file(file).poisoned) = true;
+  }
+  if (of_area) return;
+  if (transfer.request.operation == IoOperation::kRead && completion.status.ok()) {
+    const uint64_t first = transfer.request.offset_bytes / kPageBytes;
+    for (size_t i = 0; i < transfer.pieces.size() && first + i < options_.most_pages; ++i) {
+      model_.OnRead(file, first + i);
+    }
   }
   if (transfer.request.operation != IoOperation::kWrite) return;
   uint64_t page = transfer.request.offset_bytes / kPageBytes;
@@ -89,12 +101,24 @@ void Simulation::OnEnded(const SimTransfer& transfer, const io::IoCompletion& co
   }
 }
 
+void Simulation::OnDamaged(const SimFileImage& image, uint64_t page) {
+  if (dying_ || page >= options_.most_pages) return;
+  model_.SetDamaged(image.number(), page);
+  recovery_.Forget(image.number(), page);
+}
+
+void Simulation::OnFlipped(const SimFileImage& image, uint64_t page) {
+  if (!dying_ && page < options_.most_pages) model_.SetFlipped(image.number(), page);
+}
+
 void Simulation::OnPowerOff() { log_.PowerOff(); }
 
 // One who reads waits for his page's read, for who changes it, or for the engine.
 void Simulation::OnWait() {
   // What is in flight may have ended while the engine took nothing.
   if (dying_ || !reading_.has_value() || engine().off() || options_.rates.engine_full > 0) return;
+  // Who has started writes helps with their copies.
+  if (options_.double_writes) return;
   const std::optional<size_t> file = model_.Find(reading_->file);
   if (!file.has_value() || model_.file(*file).poisoned) return;
   const storage::CacheInspector& inspector = machine_->inspector;
