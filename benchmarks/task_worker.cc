@@ -22,7 +22,7 @@ constexpr uint64_t kPagesOfATurn = 16;
 
 absl::Status TaskWorker::Prepare() {
   absl::StatusOr<std::unique_ptr<CoroutineFrames>> frames =
-      CoroutineFrames::Create({.frame_count = stage_.options.depth, .frame_bytes = 1024});
+      CoroutineFrames::Create({.frame_count = stage_.options.depth});
   if (!frames.ok()) return frames.status();
   frames_ = *std::move(frames);
   return absl::OkStatus();

@@ -111,6 +111,9 @@ Opened OpenOrMake(const std::string& path, const File::OpenOptions& options, boo
 // A new name is on disk once its directory is; where the name is a symbolic link, that of what it
 // leads to.
 absl::Status SyncNewName(const std::string& path) {
+  struct stat name;
+  // As it was given: who may make a file in a directory need not be able to find out its whole path.
+  if (lstat(path.c_str(), &name) == 0 && !S_ISLNK(name.st_mode)) return SyncDirectoryOf(path);
   char* const target = realpath(path.c_str(), nullptr);
   if (target == nullptr) return ErrnoStatus(errno, absl::StrCat("realpath of ", path));
   absl::Status status = SyncDirectoryOf(target);

@@ -108,6 +108,7 @@ absl::StatusOr<uint32_t> TransferNow(CacheState& state, const BlockingRequest& r
         const absl::Status status = transfer->status;
         const uint32_t transferred_bytes = transfer->transferred_bytes;
         state.blocking.Return(*transfer);
+        state.reaper.Signal();  // for who waits for one to be free
         if (!status.ok()) return status;
         return transferred_bytes;
       }

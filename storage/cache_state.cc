@@ -157,7 +157,7 @@ void CacheState::WakeTasksForFrames() {
   uint32_t to_be_had = frames.available() + counts.evictable;
   if (to_be_had == 0 && transfers < engine->depth()) {
     const bool worth_a_try =
-        counts.writable > 0 || (counts.failing > 0 && environment->NowNs() >= retry_writes_at_ns);
+        counts.writable > 0 || (counts.failing > 0 && environment->NowNs() >= retry_failed_at_ns());
     // One who looks has them written, and others find them clean.
     if (worth_a_try) to_be_had = 1;
   }

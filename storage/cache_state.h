@@ -1,6 +1,7 @@
 #ifndef FIXPOOL_STORAGE_CACHE_STATE_H_
 #define FIXPOOL_STORAGE_CACHE_STATE_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -116,6 +117,10 @@ struct CacheState {
   // If it has lasted long enough, or would be in vain: those who want to change pages look again.
   void LiftThrottle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   void WakeThrottled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+  // When an eviction may try pages again whose write failed.
+  int64_t retry_failed_at_ns() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return std::max(retry_writes_at_ns, search_failed_at_ns);
+  }
   // Whether writers of the file are let in without the lock depends on several things, of which one
   // has changed.
   void UpdateWritable(PageFile& file) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
@@ -201,6 +206,8 @@ struct CacheState {
   // Pages whose write failed are not tried again for an eviction before this time; the pause
   // doubles with each failure and ends with a success.
   int64_t retry_writes_at_ns ABSL_GUARDED_BY(mutex) = 0;
+  // Nor looked for before this one, where a search found none that could be tried.
+  int64_t search_failed_at_ns ABSL_GUARDED_BY(mutex) = 0;
   int64_t write_pause_ns ABSL_GUARDED_BY(mutex) = 0;
 };
 

@@ -65,7 +65,7 @@ absl::Status ForWritableFiles(CacheState& state, io::Deadline deadline, Flush fl
       status = WaitWhileClosing(state, file, deadline);
       if (status.ok()) status = flush(file);
     } while (absl::IsFailedPrecondition(status) && IsClosing(state, file));
-    // Closed meanwhile, and flushed for that.
+    // Closed meanwhile, and flushed for that, or its changes discarded as somebody wanted.
     if (!absl::IsNotFound(status)) first.Update(status);
   }
   return first;

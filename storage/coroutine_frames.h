@@ -33,7 +33,7 @@ class CoroutineFrames {
     // Default: 128 tasks in flight, each of which awaits another seven deep.
     size_t frame_count = 1024;
     // Default: above what coroutines with a few guards and a key take without optimisation.
-    size_t frame_bytes = 1024;
+    size_t frame_bytes = 1536;
   };
 
   // InvalidArgument: a figure is 0, or there are 2^32 frames and more, or more bytes than

@@ -248,8 +248,9 @@ absl::Status AreaContents::ForEachTornPage(Use use) {
     size_t end = i;
     while (end < copies_.size() && copies_[end].page_number == page_number) ++end;
     const absl::Status read = io_.Read(file_.handle, page_number * page_bytes, page_bytes);
-    // One that cannot be read may be one that can be written.
-    const bool whole = read.ok() && (IsWhole(page_number, page) || IsAllZeros(page));
+    // It may be whole, and newer than its copy, which is none of the last thing that was synced then.
+    if (!read.ok()) return read;
+    const bool whole = IsWhole(page_number, page) || IsAllZeros(page);
     for (; !whole && i < end; ++i) {
       // Not passed over: who opens the file again may have it.
       if (absl::Status status = io_.Read(area_, copies_[i].offset_bytes, page_bytes);
@@ -302,6 +303,8 @@ absl::Status Format(CacheState& state, io::File& area_file, io::FileHandle area,
   const uint64_t pages = kDoubleWriteFronts + capacity_pages;
   absl::Status status = area_file.Preallocate(0, pages * state.page_bytes);
   if (!status.ok() && !absl::IsUnimplemented(status)) return status;
+  // Somebody else may have made the name, and died before it was synced.
+  if (status = area_file.SyncName(); !status.ok()) return status;
   status = WriteFront(io, area, front);
   if (!status.ok()) return status;
   ++front.generation;

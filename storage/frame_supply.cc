@@ -63,8 +63,8 @@ class VictimSearch {
         writes_started_ < kWritesPerSearch && RoomForWrite(state, clean_ones_exist);
     // Where most pages are dirty, most are passed over: without a look at the page's word, which is
     // what that costs; and, as the background writer comes to them all, to be proposed first when
-    // it has, so that each is passed over once. Something is in flight whose end the caller can wait
-    // for.
+    // it has, so that each is passed over once. Something is in flight whose end the caller can
+    // wait for.
     if (frame.state == FrameState::kResident && frame.dirty && !may_write) {
       if (!clean_ones_exist) return Verdict::kStop;
       return state.background_works() ? Verdict::kDefer : Verdict::kSkip;
@@ -135,7 +135,7 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
   if (free != kNoFrame) return free;
   const FrameTable::Counts& counts = state.frames.counts();
   const bool retry_failed =
-      OnlyFailingPagesAreLeft(state) && state.environment->NowNs() >= state.retry_writes_at_ns;
+      OnlyFailingPagesAreLeft(state) && state.environment->NowNs() >= state.retry_failed_at_ns();
   if (counts.evictable + counts.writable == 0 && !retry_failed) return kNoFrame;
   VictimSearch search(reserve, retry_failed, batch);
   FrameIndex victim = kNoFrame;
@@ -147,7 +147,7 @@ FrameIndex TakeFrame(CacheState& state, uint32_t reserve, IoBatch& batch) {
   state.CallWriter();
   if (retry_failed && search.writes_started() == 0) {
     // They are held by somebody, or their file takes no writes: not worth a look at once.
-    state.retry_writes_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;
+    state.search_failed_at_ns = state.environment->NowNs() + kFutileSearchPauseNs;
   }
   return victim;
 }
@@ -197,7 +197,7 @@ io::Deadline NextFrameRetry(const CacheState& state) {
     next = io::Deadline::AtNs(order.retry_at_ns());
   }
   if (!OnlyFailingPagesAreLeft(state)) return next;
-  return std::min(next, io::Deadline::AtNs(state.retry_writes_at_ns));
+  return std::min(next, io::Deadline::AtNs(state.retry_failed_at_ns()));
 }
 
 absl::Status NoFrameStatus(const CacheState& state, const PageId& page) {

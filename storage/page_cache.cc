@@ -364,12 +364,16 @@ PageCache::~PageCache() {
     io::MutexLock lock(state.mutex);
     words = LastWords(state);
     if (!drained) {
+      state.blocking.LeakMemory();
       words.push_back(absl::StrCat(
           "a PageCache died with ", state.transfers, " transfers in flight after ",
           absl::FormatDuration(state.timeouts.drain), "; their frames are never given back"));
     }
     for (const FileId id : state.files.Ids()) {
-      if (state.files.at(id).in_flight == 0) files.push_back(state.files.at(id).handle);
+      const PageFile& file = state.files.at(id);
+      if (file.in_flight > 0) continue;
+      files.push_back(file.handle);
+      if (file.area != nullptr) files.push_back(file.area->handle);
     }
     for (uint32_t i = 0; i < state.frames.size(); ++i) {
       const FrameIndex index{i};

@@ -21,18 +21,22 @@ uint32_t NextGeneration() {
 
 }  // namespace
 
-absl::StatusOr<PageFile*> PageFileTable::Add(PageFile file) {
-  size_t slot = slots_.size();
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i] == nullptr) {
-      slot = std::min(slot, i);
-    } else if (slots_[i]->file->device() == file.file->device() &&
-               slots_[i]->file->inode() == file.file->inode()) {
-      return absl::FailedPreconditionError(absl::StrCat("OpenFile of ", file.path(),
-                                                        ": it is open in this cache already, as ",
-                                                        slots_[i]->path(), "; use that FileId"));
+absl::Status PageFileTable::CheckNotOpen(const io::File& file) const {
+  for (const std::unique_ptr<PageFile>& open : slots_) {
+    if (open == nullptr || open->file->device() != file.device() ||
+        open->file->inode() != file.inode()) {
+      continue;
     }
+    return absl::FailedPreconditionError(absl::StrCat("OpenFile of ", file.path(),
+                                                      ": it is open in this cache already, as ",
+                                                      open->path(), "; use that FileId"));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PageFile*> PageFileTable::Add(PageFile file) {
+  if (absl::Status status = CheckNotOpen(*file.file); !status.ok()) return status;
+  const size_t slot = std::find(slots_.begin(), slots_.end(), nullptr) - slots_.begin();
   if (slot == kMaxFiles) {
     return absl::ResourceExhaustedError(
         absl::StrCat("OpenFile of ", file.path(), ": ", kMaxFiles, " files are open"));

@@ -73,6 +73,8 @@ class PageFileTable {
   // Gives the file its id. FailedPrecondition: the same file (by device and inode) is open
   // in this cache; a page would get two frames. ResourceExhausted: kMaxFiles are open.
   absl::StatusOr<PageFile*> Add(PageFile file);
+  // FailedPrecondition: as Add. For who wants to do something with the file before.
+  absl::Status CheckNotOpen(const io::File& file) const;
   // Null: no such file. Pointers stay valid until Remove.
   PageFile* Find(FileId id) const;
   // Of a page that is in memory, whose file is open therefore.

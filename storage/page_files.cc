@@ -220,6 +220,12 @@ absl::StatusOr<FileId> OpenPageFile(CacheState& state, std::shared_ptr<io::File>
   if (absl::Status status = CheckOptions(file->path(), file->read_only(), options); !status.ok()) {
     return status;
   }
+  {
+    // Before anything is done to it: recovery would take writes that others have in flight for
+    // torn.
+    io::MutexLock lock(state.mutex);
+    if (absl::Status status = state.files.CheckNotOpen(*file); !status.ok()) return status;
+  }
   absl::StatusOr<PageFile> opened = Unlisted(state, std::move(file), options);
   if (!opened.ok()) return opened.status();
   const absl::StatusOr<io::FileHandle> handle = state.engine->AddFile(opened->file);
@@ -273,7 +279,10 @@ absl::Status ClosePageFile(CacheState& state, FileId id, const CloseOptions& opt
     state.LiftThrottle();
   }
   state.reaper.Signal();  // for who waits for the end of this: see checkpoint.cc
-  if (area != nullptr) UnprotectFile(state, *area, deadline);
+  // The file is closed, whatever time there was for that.
+  if (area != nullptr) {
+    UnprotectFile(state, *area, state.environment->DeadlineAfter(state.timeouts.flush));
+  }
   // Nothing is in flight on it; and whatever the engine says, the file is closed.
   if (absl::Status removed = state.engine->RemoveFile(handle, deadline); !removed.ok()) {
     state.environment->Report(

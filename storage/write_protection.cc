@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "fixpool/io/check.h"
 #include "fixpool/io/mutex.h"
-#include "fixpool/storage/mutation.h"
 #include "fixpool/io/region_id.h"
 #include "fixpool/storage/blocking_transfer.h"
 #include "fixpool/storage/completion_reaper.h"
+#include "fixpool/storage/mutation.h"
 #include "fixpool/storage/transfer.h"
 
 namespace fixpool::storage {
@@ -195,6 +195,14 @@ absl::Status WriteProtection::Reserve(Begun& begun) {
 
 absl::Status WriteProtection::WriteCopies(Begun& begun) {
   const uint32_t page_bytes = area_->page_bytes;
+  if (area_->buffer == nullptr) {  // the engine kept it: see below
+    area_->buffer = AreaMemory((area_->pages_each + 1) * size_t{page_bytes}, page_bytes);
+  }
+  if (area_->buffer == nullptr) {
+    io::MutexLock lock(state_.mutex);
+    area_->ring.Abandon(begun.place.slot);
+    return absl::ResourceExhaustedError("no memory for copies of pages that are to be written");
+  }
   std::byte* const buffer = area_->buffer.get();
   std::byte* to = buffer + page_bytes;
   for (size_t i = 0; i < begun.count; ++i) {
@@ -228,8 +236,7 @@ absl::Status WriteProtection::WriteCopies(Begun& begun) {
           .status();
   if (absl::IsDeadlineExceeded(status)) {
     // The engine still has it. The place is not used again, since it may yet be written.
-    area_->buffer = AreaMemory((area_->pages_each + 1) * size_t{page_bytes}, page_bytes);
-    if (area_->buffer == nullptr) return absl::ResourceExhaustedError("no memory");
+    area_->buffer = nullptr;
     return status;
   }
   if (!status.ok()) {
