@@ -39,9 +39,10 @@ bool IsOfJoinedRead(const absl::Status& error);
 void StartSync(CacheState& state, PageFile& file, IoBatch& batch)
     ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex);
 
-// Gives the batch to the engine, all of it, and leaves it empty. Waits only if the engine
-// takes less than depth() says it can; what it does not take within the access timeout, or
-// refuses, ends like a transfer that failed.
+// Gives the batch to the engine, all of it, and leaves it empty. Waits for copies of pages to be on
+// disk where a file has a double-write area (write_protection.h), and else only if the engine takes
+// less than depth() says it can; what it does not take within the access timeout, or refuses, ends
+// like a transfer that failed.
 void Submit(CacheState& state, IoBatch& batch) ABSL_LOCKS_EXCLUDED(state.mutex);
 
 // Gives what tasks have started to the engine. To be called before any wait, since the thread of

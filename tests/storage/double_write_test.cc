@@ -493,7 +493,8 @@ TEST_F(DoubleWriteTest, FailureOfRecoveryRefusesTheFileAndTheNextTryDoesIt) {
   stack_.reset();
   Tear(2);
   using Match = FakeEngine::Match;
-  for (const Match& match : {Match{.operation = IoOperation::kWrite, .path = path_},
+  for (const Match& match : {Match{.operation = IoOperation::kRead, .path = path_},
+                             Match{.operation = IoOperation::kWrite, .path = path_},
                              Match{.operation = IoOperation::kSync, .path = path_},
                              Match{.operation = IoOperation::kWrite, .path = area_path_},
                              Match{.operation = IoOperation::kSync, .path = area_path_},
@@ -506,6 +507,64 @@ TEST_F(DoubleWriteTest, FailureOfRecoveryRefusesTheFileAndTheNextTryDoesIt) {
     stack_.reset();
   }
   Start(16, Protected());
+  ExpectVersion(2, 7);
+}
+
+// It may be whole, and its copy of before it was synced last.
+TEST_F(DoubleWriteTest, PageThatCannotBeReadIsNotReplacedByItsCopy) {
+  MakeFile(8);
+  Start(16, Protected());
+  Change(2, 7);
+  ASSERT_TRUE(cache().Flush(file_).ok());
+  stack_.reset();
+  const std::string before = ReadWholeFile(path_);
+  stack_.emplace(&environment_, FakeEngine::Options{.record = true},
+                 PageCache::PartsOptions{.frame_count = 16, .free_frames = 0});
+  engine().Fail({.operation = IoOperation::kRead, .offset_bytes = 2 * kPageBytes, .path = path_},
+                io::ErrnoStatus(EIO, "the test"));
+  EXPECT_EQ(io::ErrnoOf(cache().OpenFile(path_, Protected()).status()), EIO);
+  EXPECT_EQ(engine().Count(IoOperation::kWrite), 0u);
+  EXPECT_TRUE(ReadWholeFile(path_) == before);
+}
+
+// Recovery would take writes in flight for torn pages.
+TEST_F(DoubleWriteTest, FileThatIsOpenIsNotRecovered) {
+  MakeFile(8);
+  Start(16, Protected());
+  Change(2, 7);
+  ASSERT_TRUE(cache().Flush(file_).ok());
+  Tear(3);
+  const size_t before = engine().Performed().size();
+  FileOptions again = Protected();
+  again.locking = io::File::Locking::kCaller;
+  EXPECT_EQ(cache().OpenFile(path_, again).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(History(before), Strings{});
+  ExpectVersion(2, 7);
+}
+
+TEST_F(DoubleWriteTest, FileClosedWithNoTimeLeftCanBeOpenedAgain) {
+  MakeFile(8);
+  Start(16, Protected());
+  Change(2, 7);
+  ASSERT_TRUE(cache().Flush(file_).ok());
+  ASSERT_TRUE(cache().CloseFile(file_, {.timeout = absl::ZeroDuration()}).ok());
+  const auto again = cache().OpenFile(path_, Protected());
+  ASSERT_TRUE(again.ok()) << again.status();
+  file_ = *again;
+  ExpectVersion(2, 7);
+}
+
+TEST_F(DoubleWriteTest, AreaIsFreeWhenTheCacheHasGone) {
+  MakeFile(8);
+  Start(16, Protected());
+  Change(2, 7);
+  ASSERT_TRUE(cache().Flush(file_).ok());
+  stack_->cache.reset();  // the engine stays
+  stack_->cache = *PageCache::Create(stack_->arena.get(), stack_->engine.get(),
+                                     {.frame_count = 16, .free_frames = 0});
+  const auto again = cache().OpenFile(path_, Protected());
+  ASSERT_TRUE(again.ok()) << again.status();
+  file_ = *again;
   ExpectVersion(2, 7);
 }
 
