@@ -56,9 +56,10 @@ bool Pace::WaitForNext(const std::atomic<int64_t>& end_ns, int64_t& due_ns) {
   }
   while (true) {
     const int64_t end = end_ns.load(std::memory_order_relaxed);
-    if (now_ns > end) return false;
+    if (now_ns >= end) return false;
     if (now_ns >= due_ns) return true;
-    SleepUntil(std::min({due_ns, end + 1, now_ns + kLongestSleepNs}));
+    // There may be no end yet.
+    SleepUntil(std::min({due_ns, end, now_ns + kLongestSleepNs}));
     now_ns = NowNs();
   }
 }
