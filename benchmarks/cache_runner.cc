@@ -89,22 +89,10 @@ absl::StatusOr<RunResult> RunCache(const PageIoOptions& options, const PageFile&
   // With room for write-back beside the reads; the most that an engine takes is 4096.
   const auto engine_depth =
       static_cast<uint32_t>(std::clamp<uint64_t>(2 * PagesInFlight(options), 128, 4096));
-  absl::StatusOr<PageMemory> memory = MakePageMemory(options, options.cache_bytes);
-  if (!memory.ok()) return memory.status();
-  // For the engine's probes alone: the cache opens the file by itself.
-  absl::StatusOr<std::shared_ptr<io::File>> opened = OpenRunFile(options, /*read_only=*/true);
-  if (!opened.ok()) return opened.status();
-  absl::StatusOr<std::unique_ptr<io::IoEngine>> engine =
-      OpenRunEngine(options, engine_depth, *opened, *memory);
-  if (!engine.ok()) return engine.status();
-  const auto level = LevelForRunFile(**engine, *std::move(opened));
-  if (!level.ok()) return level.status();
-  InForce in_force;
-  LowerTo((*engine)->Report(), *level, memory->arena->Report(), in_force);
-  if (absl::Status status = CheckRequirement(options, in_force); !status.ok()) return status;
-
+  absl::StatusOr<CacheParts> parts = MakeCacheParts(options, engine_depth);
+  if (!parts.ok()) return parts.status();
   absl::StatusOr<std::unique_ptr<PageCache>> cache =
-      PageCache::Create(memory->arena.get(), engine->get(),
+      PageCache::Create(parts->memory.arena.get(), parts->engine.get(),
                         {.frame_count = options.cache_bytes / options.page_bytes,
                          .free_frames = options.keeper ? std::nullopt : std::optional<uint32_t>(0),
                          .read_ahead_bytes = options.read_ahead_bytes});
@@ -116,10 +104,10 @@ absl::StatusOr<RunResult> RunCache(const PageIoOptions& options, const PageFile&
   if (!file_id.ok()) return file_id.status();
 
   // An engine takes no more than the device of its files does.
-  const uint64_t most = std::min<uint64_t>(PagesInFlight(options), (*engine)->depth());
+  const uint64_t most = std::min<uint64_t>(PagesInFlight(options), parts->engine->depth());
   absl::StatusOr<RunResult> result =
-      RunWorkers({options, file, ledger, cache->get(), engine->get(), most, *file_id});
-  if (result.ok()) result->in_force = in_force;
+      RunWorkers({options, file, ledger, cache->get(), parts->engine.get(), most, *file_id});
+  if (result.ok()) result->in_force = parts->in_force;
   return result;
 }
 

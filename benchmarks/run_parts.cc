@@ -9,6 +9,21 @@
 #include "fixpool/io/open_engine.h"
 
 namespace fixpool::benchmarks {
+namespace {
+
+// The level at which `engine` moves pages of the run's file.
+absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
+                                                std::shared_ptr<io::File> file) {
+  absl::StatusOr<io::FileHandle> handle = engine.AddFile(std::move(file));
+  if (!handle.ok()) return handle.status();
+  const absl::StatusOr<io::EngineLevel> level = engine.LevelOf(*handle);
+  if (absl::Status status = engine.RemoveFile(*handle, io::Deadline::Infinite()); !status.ok()) {
+    return status;
+  }
+  return level;
+}
+
+}  // namespace
 
 static_assert(kMinPageBytes == arena::PageArena::kMinPageBytes);
 static_assert(kMaxPageBytes == arena::PageArena::kMaxPageBytes);
@@ -54,15 +69,23 @@ absl::StatusOr<std::unique_ptr<io::IoEngine>> OpenRunEngine(const PageIoOptions&
                                                 .probe_file = std::move(file)});
 }
 
-absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
-                                                std::shared_ptr<io::File> file) {
-  absl::StatusOr<io::FileHandle> handle = engine.AddFile(std::move(file));
-  if (!handle.ok()) return handle.status();
-  const absl::StatusOr<io::EngineLevel> level = engine.LevelOf(*handle);
-  if (absl::Status status = engine.RemoveFile(*handle, io::Deadline::Infinite()); !status.ok()) {
-    return status;
-  }
-  return level;
+absl::StatusOr<CacheParts> MakeCacheParts(const PageIoOptions& options, uint32_t engine_depth) {
+  CacheParts parts;
+  absl::StatusOr<PageMemory> memory = MakePageMemory(options, options.cache_bytes);
+  if (!memory.ok()) return memory.status();
+  parts.memory = *std::move(memory);
+  // For the engine's probes alone: the cache opens the file by itself.
+  absl::StatusOr<std::shared_ptr<io::File>> opened = OpenRunFile(options, /*read_only=*/true);
+  if (!opened.ok()) return opened.status();
+  absl::StatusOr<std::unique_ptr<io::IoEngine>> engine =
+      OpenRunEngine(options, engine_depth, *opened, parts.memory);
+  if (!engine.ok()) return engine.status();
+  parts.engine = *std::move(engine);
+  const absl::StatusOr<io::EngineLevel> level = LevelForRunFile(*parts.engine, *std::move(opened));
+  if (!level.ok()) return level.status();
+  LowerTo(parts.engine->Report(), *level, parts.memory.arena->Report(), parts.in_force);
+  if (absl::Status status = CheckRequirement(options, parts.in_force); !status.ok()) return status;
+  return parts;
 }
 
 }  // namespace fixpool::benchmarks

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "benchmarks/in_force.h"
 #include "benchmarks/page_io_options.h"
 #include "fixpool/arena/page_arena.h"
 #include "fixpool/io/file.h"
@@ -33,9 +34,16 @@ absl::StatusOr<std::unique_ptr<io::IoEngine>> OpenRunEngine(const PageIoOptions&
                                                             std::shared_ptr<io::File> file,
                                                             const PageMemory& memory);
 
-// The level at which `engine` moves pages of the run's file; asked before a cache has it.
-absl::StatusOr<io::EngineLevel> LevelForRunFile(io::IoEngine& engine,
-                                                std::shared_ptr<io::File> file);
+// What the cache of a run is made on, and what of --engine and --pages is in force.
+struct CacheParts {
+  PageMemory memory;
+  std::unique_ptr<io::IoEngine> engine;
+  InForce in_force;
+};
+
+// Memory for --cache_bytes and an engine of that depth, probed on the run's file before a cache has
+// it. Unimplemented: another engine than --engine says. Errors of the functions above.
+absl::StatusOr<CacheParts> MakeCacheParts(const PageIoOptions& options, uint32_t engine_depth);
 
 }  // namespace fixpool::benchmarks
 

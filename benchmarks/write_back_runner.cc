@@ -106,22 +106,10 @@ absl::StatusOr<WriteBackResult> RunWorkers(WriteBackStage& stage) {
 absl::StatusOr<WriteBackResult> RunWriteBack(const WriteBackOptions& options,
                                              const PageFile& file) {
   const PageIoOptions& run = options.run;
-  absl::StatusOr<PageMemory> memory = MakePageMemory(run, run.cache_bytes);
-  if (!memory.ok()) return memory.status();
-  // For the engine's probes alone: the cache opens the file by itself.
-  absl::StatusOr<std::shared_ptr<io::File>> opened = OpenRunFile(run, /*read_only=*/true);
-  if (!opened.ok()) return opened.status();
-  absl::StatusOr<std::unique_ptr<io::IoEngine>> engine =
-      OpenRunEngine(run, EngineDepthFor(run.depth), *opened, *memory);
-  if (!engine.ok()) return engine.status();
-  const auto level = LevelForRunFile(**engine, *std::move(opened));
-  if (!level.ok()) return level.status();
-  InForce in_force;
-  LowerTo((*engine)->Report(), *level, memory->arena->Report(), in_force);
-  if (absl::Status status = CheckRequirement(run, in_force); !status.ok()) return status;
-
+  absl::StatusOr<CacheParts> parts = MakeCacheParts(run, EngineDepthFor(run.depth));
+  if (!parts.ok()) return parts.status();
   absl::StatusOr<std::unique_ptr<PageCache>> cache =
-      PageCache::Create(memory->arena.get(), engine->get(),
+      PageCache::Create(parts->memory.arena.get(), parts->engine.get(),
                         {.frame_count = run.cache_bytes / run.page_bytes,
                          .dirty_share = options.dirty_share,
                          .read_ahead_bytes = 0});
@@ -133,10 +121,10 @@ absl::StatusOr<WriteBackResult> RunWriteBack(const WriteBackOptions& options,
   WriteBackStage stage{.options = options,
                        .page_file = file,
                        .cache = cache->get(),
-                       .engine = engine->get(),
+                       .engine = parts->engine.get(),
                        .file = *file_id};
   absl::StatusOr<WriteBackResult> result = RunWorkers(stage);
-  if (result.ok()) result->in_force = in_force;
+  if (result.ok()) result->in_force = parts->in_force;
   return result;
 }
 

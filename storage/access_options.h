@@ -19,7 +19,7 @@ enum class Hint : uint8_t {
   kKeep,      // wanted often, though at long intervals: an index root, an allocation map
 };
 
-// How one page is fetched.
+// How one page is fetched. A value; thread-compatible.
 struct AccessOptions {
   // How long the call may wait for the disk, for a latch, or for a frame. Zero: not at all,
   // so that only a page in memory can be had (the read of any other is started). Absent:

@@ -33,6 +33,7 @@
 #include "fixpool/storage/page_file_table.h"
 #include "fixpool/storage/page_words.h"
 #include "fixpool/storage/replacement_policy.h"
+#include "fixpool/storage/retry_pause.h"
 #include "fixpool/storage/write_ahead_log.h"
 
 namespace fixpool::storage {
@@ -119,7 +120,7 @@ struct CacheState {
   void WakeThrottled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   // When an eviction may try pages again whose write failed.
   int64_t retry_failed_at_ns() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
-    return std::max(retry_writes_at_ns, search_failed_at_ns);
+    return std::max(write_pause.until_ns(), search_failed_at_ns);
   }
   // Whether writers of the file are let in without the lock depends on several things, of which one
   // has changed.
@@ -203,12 +204,11 @@ struct CacheState {
   bool writes_wanted ABSL_GUARDED_BY(mutex) = false;
   std::atomic<uint32_t> background_calls{0};  // changes when one of them is called
   LogOrder log_order;                         // guarded by the lock where its header says so
-  // Pages whose write failed are not tried again for an eviction before this time; the pause
-  // doubles with each failure and ends with a success.
-  int64_t retry_writes_at_ns ABSL_GUARDED_BY(mutex) = 0;
+  // Pages whose write failed are not tried again for an eviction before it is over; with a success
+  // it starts anew.
+  RetryPause write_pause ABSL_GUARDED_BY(mutex){10'000'000, 1'000'000'000};
   // Nor looked for before this one, where a search found none that could be tried.
   int64_t search_failed_at_ns ABSL_GUARDED_BY(mutex) = 0;
-  int64_t write_pause_ns ABSL_GUARDED_BY(mutex) = 0;
 };
 
 }  // namespace fixpool::storage

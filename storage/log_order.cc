@@ -5,9 +5,6 @@
 namespace fixpool::storage {
 namespace {
 
-constexpr int64_t kFirstPauseNs = 10'000'000;
-constexpr int64_t kLongestPauseNs = 1'000'000'000;
-
 thread_local bool t_in_hook = false;
 
 }  // namespace
@@ -25,12 +22,10 @@ void LogOrder::EndCall(Lsn lsn, const absl::Status& status, int64_t now_ns) {
     if (ToInt(lsn) > durable_.load(std::memory_order_relaxed)) {
       durable_.store(ToInt(lsn), std::memory_order_release);
     }
-    pause_ns_ = 0;
-    retry_at_ns_ = 0;
+    pause_.End();
     return;
   }
-  pause_ns_ = std::clamp(pause_ns_ * 2, kFirstPauseNs, kLongestPauseNs);
-  retry_at_ns_ = now_ns + pause_ns_;
+  pause_.Lengthen(now_ns);
 }
 
 absl::Status LogOrder::Call(Lsn lsn) {

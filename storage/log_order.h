@@ -9,6 +9,7 @@
 #include "fixpool/io/environment.h"
 #include "fixpool/io/require_cpp20.h"
 #include "fixpool/storage/lsn.h"
+#include "fixpool/storage/retry_pause.h"
 #include "fixpool/storage/write_ahead_log.h"
 
 namespace fixpool::storage {
@@ -47,7 +48,7 @@ class LogOrder {
   absl::Status Call(Lsn lsn);
   // After a call that failed: not asked again for an eviction or in the background before this
   // time. The pause doubles with each failure and ends with a success.
-  int64_t retry_at_ns() const { return retry_at_ns_; }
+  int64_t retry_at_ns() const { return pause_.until_ns(); }
   // Of the last call.
   const absl::Status& error() const { return error_; }
 
@@ -59,8 +60,7 @@ class LogOrder {
   std::atomic<uint64_t> durable_{0};
   Lsn wanted_ = Lsn::kNone;
   bool called_ = false;
-  int64_t pause_ns_ = 0;
-  int64_t retry_at_ns_ = 0;
+  RetryPause pause_{10'000'000, 1'000'000'000};
   absl::Status error_;
 };
 

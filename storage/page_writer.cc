@@ -14,10 +14,6 @@ namespace {
 constexpr uint32_t kFramesOfAStep = 4096;
 constexpr size_t kItemsOfAStep = 512;
 
-// What could not be written is looked at again after this, then after twice as long, ...
-constexpr int64_t kFirstIdlePauseNs = 10'000'000;
-constexpr int64_t kLongestIdlePauseNs = 160'000'000;
-
 // Whether there is room for so many transfers that giving them to the kernel costs little beside
 // them: an eighth, with which the device stays as good as full.
 bool EnoughRoom(uint32_t wanted, uint32_t in_flight) {
@@ -49,7 +45,7 @@ bool PageWriter::CanWrite(FrameIndex index) const {
   const FrameTable::Capture capture(state_.frames, index);
   const BusyFrame& busy = capture.busy();
   if (!busy.latch.CanBeginWriteBack()) return false;
-  return !busy.write_failed || state_.environment->NowNs() >= state_.retry_writes_at_ns;
+  return !busy.write_failed || state_.environment->NowNs() >= state_.write_pause.until_ns();
 }
 
 bool PageWriter::Gather() {
@@ -105,7 +101,7 @@ PageWriter::Next PageWriter::WriteSome(uint32_t room, IoBatch& batch) {
   items_.clear();
   next_ = 0;
   if (!idle) {
-    idle_pause_ns_ = 0;
+    idle_pause_.StartAnew();
     return Next::kAgain;
   }
   return EndIdleRound();
@@ -118,8 +114,8 @@ PageWriter::Next PageWriter::EndIdleRound() {
     state_.throttle_in_vain = true;
     state_.WakeThrottled();
   }
-  idle_pause_ns_ = std::clamp(idle_pause_ns_ * 2, kFirstIdlePauseNs, kLongestIdlePauseNs);
-  retry_at_ = io::Deadline::AtNs(state_.environment->NowNs() + idle_pause_ns_);
+  idle_pause_.Lengthen(state_.environment->NowNs());
+  retry_at_ = io::Deadline::AtNs(idle_pause_.until_ns());
   return state_.transfers > 0 ? Next::kWhenWritten : Next::kWhenCalled;
 }
 
@@ -133,7 +129,7 @@ PageWriter::Next PageWriter::Step() {
     retry_at_ = io::Deadline::Infinite();
     const uint32_t wanted = Wanted();
     if (wanted == 0) {
-      idle_pause_ns_ = 0;
+      idle_pause_.StartAnew();
       next = Next::kWhenCalled;
     } else if (gathering_) {
       sort = Gather();
@@ -148,7 +144,7 @@ PageWriter::Next PageWriter::Step() {
       retry_at_ = std::min(retry_at_, io::Deadline::AtNs(order.retry_at_ns()));
     }
     // After a round in vain only the end of the pause is worth a look at all frames.
-    state_.writer_sleeps = next == Next::kWhenCalled && idle_pause_ns_ == 0;
+    state_.writer_sleeps = next == Next::kWhenCalled && !idle_pause_.failing();
   }
   Submit(state_, batch);
   if (!sort) return next;

@@ -11,6 +11,7 @@
 #include "fixpool/storage/cache_state.h"
 #include "fixpool/storage/io_batch.h"
 #include "fixpool/storage/page_writes.h"
+#include "fixpool/storage/retry_pause.h"
 
 namespace fixpool::storage {
 
@@ -73,8 +74,9 @@ class PageWriter {
   size_t next_ = 0;          // of the items, once they are
   uint32_t cursor_ = 0;      // of the frames, before
   bool gathering_ = true;
-  bool idle_round_ = false;    // nothing was written in this round so far
-  int64_t idle_pause_ns_ = 0;  // after a round in which nothing was
+  bool idle_round_ = false;  // nothing was written in this round so far
+  // After rounds in which nothing could be.
+  RetryPause idle_pause_{10'000'000, 160'000'000};
   io::Deadline retry_at_ = io::Deadline::Infinite();
 };
 

@@ -11,17 +11,10 @@
 namespace fixpool::storage {
 namespace {
 
-// Pages whose write failed are left alone for this long, then twice as long, ...
-constexpr int64_t kFirstWritePauseNs = 10'000'000;
-constexpr int64_t kLongestWritePauseNs = 1'000'000'000;
-
 // Many that fail together are one occasion.
 void LengthenPause(CacheState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mutex) {
   const int64_t now_ns = state.environment->NowNs();
-  if (now_ns < state.retry_writes_at_ns) return;
-  state.write_pause_ns =
-      std::clamp(state.write_pause_ns * 2, kFirstWritePauseNs, kLongestWritePauseNs);
-  state.retry_writes_at_ns = now_ns + state.write_pause_ns;
+  if (now_ns >= state.write_pause.until_ns()) state.write_pause.Lengthen(now_ns);
 }
 
 void BookFailedWrite(CacheState& state, FrameIndex index, const absl::Status& status)
@@ -81,7 +74,7 @@ void EndPage(CacheState& state, FrameIndex index, const absl::Status& status,
   }
   if (written) BookWritten(state, file, index);
   if (ok) {
-    state.write_pause_ns = 0;
+    state.write_pause.StartAnew();
     state.policy->OnWritten(index);
     return;
   }

@@ -7,18 +7,7 @@ set -uo pipefail
 
 readonly COMPARE=$1 PAGE_IO=$PWD/$2
 readonly FILE=$TEST_TMPDIR/data
-failures=0
-
-# expect EXIT_CODE PART_OF_OUTPUT ARGUMENT...
-expect() {
-  local code=$1 part=$2 output status=0
-  shift 2
-  output=$("$COMPARE" "$@" 2>&1) || status=$?
-  if ((status != code)) || [[ $output != *"$part"* ]]; then
-    echo "FAILED: $* gave $status (not $code) and, without '$part':" "$output"
-    failures=$((failures + 1))
-  fi
-}
+source "$(dirname -- "$0")/expect.sh"
 
 expect 0 "Usage:" --help
 expect 2 "--file is required"
@@ -28,14 +17,7 @@ expect 2 "--fio_depth is a whole number" --file="$FILE" --fio_depth=many
 expect 2 "--layer is engine or cache" --file="$FILE" --layer=disk
 expect 2 "only reads compare" --file="$FILE" --layer=cache --operation=write
 
-# A PATH on which there is no fio.
-mkdir "$TEST_TMPDIR/bin"
-for program in bash dirname cat; do ln -s "$(command -v $program)" "$TEST_TMPDIR/bin"; done
-(
-  PATH=$TEST_TMPDIR/bin
-  expect 1 "fio is not installed" --file="$FILE"
-  exit $failures
-) || failures=$?
+expect_fio_to_be_wanted --file="$FILE"
 
 if ! command -v fio >/dev/null; then
   echo "fio is not installed: no comparison was made"

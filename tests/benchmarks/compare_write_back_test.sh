@@ -7,18 +7,7 @@ set -uo pipefail
 
 readonly COMPARE=$1 WRITE_BACK=$PWD/$2
 readonly FILE=$TEST_TMPDIR/data
-failures=0
-
-# expect EXIT_CODE PART_OF_OUTPUT ARGUMENT...
-expect() {
-  local code=$1 part=$2 output status=0
-  shift 2
-  output=$("$COMPARE" "$@" 2>&1) || status=$?
-  if ((status != code)) || [[ $output != *"$part"* ]]; then
-    echo "FAILED: $* gave $status (not $code) and, without '$part':" "$output"
-    failures=$((failures + 1))
-  fi
-}
+source "$(dirname -- "$0")/expect.sh"
 
 expect 0 "Usage:" --help
 expect 2 "--file is required"
@@ -27,14 +16,7 @@ expect 2 "--pairs is a whole number" --file="$FILE" --pairs=0
 expect 2 "--reads_per_second is a whole number" --file="$FILE" --reads_per_second=many
 expect 2 "--parts are writes and reads" --file="$FILE" --parts=both
 
-# A PATH on which there is no fio.
-mkdir "$TEST_TMPDIR/bin"
-for program in bash dirname cat; do ln -s "$(command -v $program)" "$TEST_TMPDIR/bin"; done
-(
-  PATH=$TEST_TMPDIR/bin
-  expect 1 "fio is not installed" --file="$FILE"
-  exit $failures
-) || failures=$?
+expect_fio_to_be_wanted --file="$FILE"
 
 tiny=(--file="$FILE" --cache_bytes=2m --write_back="$WRITE_BACK" --pairs=1 --seconds=1 --depths=4)
 if ! command -v fio >/dev/null; then
